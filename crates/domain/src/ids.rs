@@ -1,0 +1,173 @@
+//! The one registry of typed ids.
+//!
+//! Every id is a UUID. In JSON, in subjects and in SQL it is written in lower-case hyphenated form
+//! (36 characters). A typed id never converts silently into another one.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Text that is not a UUID in hyphenated form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an id is a UUID in hyphenated form")]
+pub struct InvalidId;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "std::borrow::Cow<'_, str>", into = "String")]
+        #[cfg_attr(feature = "schema", derive(ts_rs::TS, utoipa::ToSchema))]
+        #[cfg_attr(feature = "schema", ts(as = "String"), schema(value_type = String, format = Uuid))]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, ordered by the time of its making (UUIDv7, RFC 9562).
+            pub fn random() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The logical partition of this id, 0–63: the low six bits, which are random in every UUID
+            /// version that is used here. Part of the stored subjects: it never changes.
+            pub const fn partition(&self) -> u8 {
+                self.0.as_bytes()[15] & 0x3f
+            }
+
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // `Uuid` also reads braces and URN forms: one id has one spelling here.
+                if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+                    return Err(InvalidId);
+                }
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId)
+            }
+        }
+
+        impl TryFrom<std::borrow::Cow<'_, str>> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Uuid {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A person's account.
+    UserId,
+    /// A room.
+    RoomId,
+    /// A message; see [`MessageId::derive`].
+    MessageId,
+    /// A stored event.
+    EventId,
+    /// What a client calls its own request, so that a repeat of it is recognised.
+    ClientId,
+    /// One login on one device; the family of its refresh tokens.
+    SessionId,
+}
+
+impl MessageId {
+    /// The id of the message that `author` sends to `room` as `cid`.
+    ///
+    /// Deterministic (UUIDv5), so that a repeat of the same send is the same message on any front
+    /// and after any time, without a look-up.
+    pub fn derive(room: RoomId, author: UserId, cid: ClientId) -> Self {
+        Self(derive(room, author, cid))
+    }
+}
+
+impl EventId {
+    /// The id of the event that `actor` causes in `room` by the request `cid`.
+    pub fn derive(room: RoomId, actor: UserId, cid: ClientId) -> Self {
+        Self(derive(room, actor, cid))
+    }
+}
+
+impl From<MessageId> for EventId {
+    /// The event that posts a message bears the message's id.
+    fn from(id: MessageId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl RoomId {
+    /// The room that `owner` creates with the idempotency key `key`: a repeated request names the same room.
+    pub fn derive(owner: UserId, key: &str) -> Self {
+        Self(Uuid::new_v5(owner.as_uuid(), key.as_bytes()))
+    }
+}
+
+fn derive(room: RoomId, actor: UserId, cid: ClientId) -> Uuid {
+    let mut name = [0; 32];
+    name[..16].copy_from_slice(actor.0.as_bytes());
+    name[16..].copy_from_slice(cid.0.as_bytes());
+    Uuid::new_v5(&room.0, &name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = RoomId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in [
+            String::new(),
+            id.to_string().to_uppercase(),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+            id.to_string().replace('-', ""),
+            "*".into(),
+        ] {
+            assert_eq!(bad.parse::<RoomId>(), Err(InvalidId), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_send_is_the_same_message_and_another_room_another() {
+        let (room, author, cid) = (RoomId::random(), UserId::random(), ClientId::random());
+        let id = MessageId::derive(room, author, cid);
+        assert_eq!(id, MessageId::derive(room, author, cid));
+        assert_ne!(id, MessageId::derive(RoomId::random(), author, cid));
+        assert_ne!(id, MessageId::derive(room, UserId::random(), cid));
+    }
+}

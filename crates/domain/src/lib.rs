@@ -1,0 +1,13 @@
+//! Ids, values, events and the rules of rooms and users.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no randomness but the making of ids. Start with
+//! [`room`]: `decide` turns a command into events, `apply` folds events into state.
+
+pub mod ids;
+pub mod message;
+pub mod room;
+pub mod user;
+pub mod values;
+
+pub use ids::{ClientId, EventId, InvalidId, MessageId, RoomId, SessionId, UserId};
+pub use values::{InvalidText, MessageBody, RoomName, Visibility};

@@ -1,0 +1,142 @@
+//! The registry of error codes: stable numbers that clients may rely on, the same over REST and WebSocket.
+//!
+//! `docs/errors.md` is made from this table; a test holds the two equal. A number is never reused.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+macro_rules! codes {
+    ($($number:literal $variant:ident $name:literal $status:literal $title:literal;)*) => {
+        /// What went wrong, as clients see it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($variant),* }
+
+        impl ErrorCode {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub const fn number(self) -> u16 {
+                match self { $(Self::$variant => $number),* }
+            }
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The HTTP status that carries the error over REST.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status),* }
+            }
+
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    1001 UsernameTaken "username_taken" 409 "The user name is taken";
+    1002 EmailTaken "email_taken" 409 "The e-mail address is in use";
+    1003 UsernameInvalid "username_invalid" 422 "The user name is not valid";
+    1004 EmailInvalid "email_invalid" 422 "The e-mail address is not valid";
+    1005 PasswordInvalid "password_invalid" 422 "The password is too short or too long";
+    1006 CredentialsWrong "credentials_wrong" 401 "User name or password is wrong";
+    1007 TokenMissing "token_missing" 401 "An access token is required";
+    1008 TokenInvalid "token_invalid" 401 "The access token is not valid";
+    1009 TokenExpired "token_expired" 401 "The access token has expired";
+    1010 RefreshInvalid "refresh_invalid" 401 "The refresh token is not valid";
+    1011 RefreshReused "refresh_reused" 401 "The refresh token was used before; the session is ended";
+    1012 SessionEnded "session_ended" 401 "The session has ended";
+    1013 UserNotFound "user_not_found" 404 "There is no such person";
+
+    2001 MessageNotFound "message_not_found" 404 "There is no such message";
+    2002 MessageEmpty "message_empty" 422 "The message is empty";
+    2003 MessageTooLong "message_too_long" 422 "The message is too long";
+    2004 MessageInvalid "message_invalid" 422 "The message contains a character that cannot be sent";
+    2005 NotAuthor "not_author" 403 "Only its author may change a message";
+    2006 MessageRecalled "message_recalled" 409 "The message was recalled";
+
+    3001 RoomNotFound "room_not_found" 404 "There is no such room";
+    3002 NotMember "not_member" 403 "Only members may do this";
+    3003 RoomNameInvalid "room_name_invalid" 422 "The room name is not valid";
+    3004 RoomFull "room_full" 409 "The room is full";
+    3005 RoomContended "room_contended" 503 "Too many changes to the room at once";
+    3006 NotSubscribed "not_subscribed" 409 "The connection is not subscribed to the room";
+    3007 TooManySubscriptions "too_many_subscriptions" 409 "The connection is subscribed to too many rooms";
+
+    4001 FrameMalformed "frame_malformed" 400 "The frame is not a known frame";
+    4002 FrameTooLarge "frame_too_large" 413 "The frame is too large";
+    4003 NotText "not_text" 400 "Frames are UTF-8 text";
+    4004 HelloExpected "hello_expected" 400 "The first frame has to be hello";
+    4005 HelloRepeated "hello_repeated" 400 "hello was said already";
+    4006 BatchTooLong "batch_too_long" 400 "Too many frames in one message";
+
+    5001 RateLimited "rate_limited" 429 "Too many requests";
+    5002 LogUnavailable "log_unavailable" 503 "The event log cannot be reached; nothing was stored for certain";
+    5003 DatabaseUnavailable "database_unavailable" 503 "The database cannot be reached";
+    5004 Busy "busy" 503 "The server is busy";
+    5005 Draining "draining" 503 "This node is shutting down; another one serves you";
+    5006 RequestInvalid "request_invalid" 400 "The request is not valid";
+    5007 NotFound "not_found" 404 "There is nothing here";
+    5008 MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here";
+    5009 BodyTooLarge "body_too_large" 413 "The request body is too large";
+    5010 Internal "internal" 500 "Something went wrong on the server";
+    5011 ReadBehind "read_behind" 503 "The read model has not caught up yet";
+    5012 CursorInvalid "cursor_invalid" 400 "The cursor is not valid";
+    5013 Unsupported "media_type_unsupported" 415 "The body has to be JSON";
+    5014 UpgradeExpected "upgrade_expected" 426 "This address speaks WebSocket";
+}
+
+impl ErrorCode {
+    /// Whether the same request may succeed later without a change.
+    pub const fn is_transient(self) -> bool {
+        matches!(self.status(), 429 | 503)
+    }
+}
+
+/// The body of every error answer over REST (RFC 9457), served as `application/problem+json`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Problem {
+    /// `urn:natterjack:error:<name>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    /// Stable number, see docs/errors.md.
+    pub code: u16,
+    /// What was wrong with this very request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When to try again, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+}
+
+impl Problem {
+    pub fn new(code: ErrorCode) -> Self {
+        Self {
+            kind: format!("urn:natterjack:error:{}", code.name()),
+            title: code.title().into(),
+            status: code.status(),
+            code: code.number(),
+            detail: None,
+            retry_ms: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_unique_and_belong_to_their_hundreds() {
+        let numbers: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.number()).collect();
+        let names: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.name()).collect();
+        assert_eq!(numbers.len(), ErrorCode::ALL.len());
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+        assert!(ErrorCode::ALL.iter().all(|c| (1001..=5099).contains(&c.number())));
+    }
+}

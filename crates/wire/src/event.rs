@@ -1,0 +1,166 @@
+//! The stored form of events: public, versioned JSON.
+//!
+//! The bytes that [`StoredEvent::encode`] makes are what the log holds, what is republished, what Postgres
+//! keeps and what stands as `e` in a client's frame. They are never rebuilt on the way. A golden file for
+//! each version of each event stands in `crates/wire/tests/golden`.
+
+use bytes::Bytes;
+use natterjack_domain::{
+    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room, user,
+};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+/// The version that is written. Every version that was ever written can be read.
+pub const VERSION: u8 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct StoredEvent {
+    /// Version of the envelope and of the event in it.
+    pub v: u8,
+    pub id: EventId,
+    /// Who caused it.
+    pub by: UserId,
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(tag = "type")]
+pub enum EventBody {
+    #[serde(rename = "room.created")]
+    RoomCreated {
+        #[ts(type = "string")]
+        #[schema(value_type = String)]
+        name: RoomName,
+        visibility: Visibility,
+        members: Vec<UserId>,
+    },
+    #[serde(rename = "room.member_joined")]
+    MemberJoined { user: UserId },
+    #[serde(rename = "room.member_left")]
+    MemberLeft { user: UserId },
+    #[serde(rename = "message.posted")]
+    MessagePosted {
+        cid: ClientId,
+        #[ts(type = "string")]
+        #[schema(value_type = String)]
+        body: MessageBody,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reply_to: Option<MessageId>,
+    },
+    #[serde(rename = "message.edited")]
+    MessageEdited {
+        mid: MessageId,
+        #[ts(type = "string")]
+        #[schema(value_type = String)]
+        body: MessageBody,
+    },
+    #[serde(rename = "message.recalled")]
+    MessageRecalled { mid: MessageId },
+    #[serde(rename = "user.registered")]
+    UserRegistered { username: String },
+    #[serde(rename = "user.read")]
+    UserRead {
+        room: RoomId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+}
+
+/// What an event means, in the words of the domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    Room(room::Event),
+    Message(message::Event),
+    User(user::Event),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("version {0} is newer than this program, which reads up to {VERSION}")]
+    NewerVersion(u64),
+    #[error("not a stored event")]
+    Malformed(#[source] serde_json::Error),
+}
+
+impl StoredEvent {
+    pub fn new(id: EventId, fact: &Fact) -> Self {
+        let (by, body) = match fact {
+            Fact::Room(event) => store_room(event),
+            Fact::Message(event) => store_message(event),
+            Fact::User(event) => store_user(event),
+        };
+        Self { v: VERSION, id, by, body }
+    }
+
+    pub fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("an event is plain data").into()
+    }
+
+    /// Reads any version that was ever written and brings it up to [`VERSION`]. Total: any bytes give an
+    /// event or an error.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            v: u64,
+        }
+        let Versioned { v } = serde_json::from_slice(bytes).map_err(DecodeError::Malformed)?;
+        if v > VERSION.into() {
+            return Err(DecodeError::NewerVersion(v));
+        }
+        serde_json::from_slice(bytes).map_err(DecodeError::Malformed)
+    }
+
+    pub fn fact(self) -> Fact {
+        let by = self.by;
+        match self.body {
+            EventBody::RoomCreated { name, visibility, members } => {
+                Fact::Room(room::Event::Created { by, name, visibility, members })
+            }
+            EventBody::MemberJoined { user } => Fact::Room(room::Event::MemberJoined { by, user }),
+            EventBody::MemberLeft { user } => Fact::Room(room::Event::MemberLeft { by, user }),
+            EventBody::MessagePosted { cid, body, reply_to } => {
+                let id = MessageId::from_uuid(*self.id.as_uuid());
+                Fact::Message(message::Event::Posted { id, by, cid, body, reply_to })
+            }
+            EventBody::MessageEdited { mid, body } => {
+                Fact::Message(message::Event::Edited { id: mid, by, body })
+            }
+            EventBody::MessageRecalled { mid } => Fact::Message(message::Event::Recalled { id: mid, by }),
+            EventBody::UserRegistered { username } => {
+                Fact::User(user::Event::Registered { id: by, username })
+            }
+            EventBody::UserRead { room, seq } => Fact::User(user::Event::Read { id: by, room, seq }),
+        }
+    }
+}
+
+fn store_room(event: &room::Event) -> (UserId, EventBody) {
+    match event.clone() {
+        room::Event::Created { by, name, visibility, members } => {
+            (by, EventBody::RoomCreated { name, visibility, members })
+        }
+        room::Event::MemberJoined { by, user } => (by, EventBody::MemberJoined { user }),
+        room::Event::MemberLeft { by, user } => (by, EventBody::MemberLeft { user }),
+    }
+}
+
+fn store_message(event: &message::Event) -> (UserId, EventBody) {
+    match event.clone() {
+        message::Event::Posted { by, cid, body, reply_to, .. } => {
+            (by, EventBody::MessagePosted { cid, body, reply_to })
+        }
+        message::Event::Edited { id, by, body } => (by, EventBody::MessageEdited { mid: id, body }),
+        message::Event::Recalled { id, by } => (by, EventBody::MessageRecalled { mid: id }),
+    }
+}
+
+fn store_user(event: &user::Event) -> (UserId, EventBody) {
+    match event.clone() {
+        user::Event::Registered { id, username } => (id, EventBody::UserRegistered { username }),
+        user::Event::Read { id, room, seq } => (id, EventBody::UserRead { room, seq }),
+    }
+}

@@ -1,0 +1,13 @@
+//! What goes over the wire: stored events, WebSocket frames, REST bodies, error codes.
+//!
+//! The one source of the TypeScript types (`web/src/protocol/wire.gen.ts`) and of the schemas in the OpenAPI
+//! document. No I/O. Start with [`frame`] for the protocol, [`event`] for what the log holds.
+
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod rest;
+
+pub use error::{ErrorCode, Problem};
+pub use event::{DecodeError, EventBody, Fact, StoredEvent};
+pub use frame::{ClientFrame, Position, ServerFrame};
