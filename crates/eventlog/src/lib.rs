@@ -1,1 +1,105 @@
-//! Placeholder.
+//! The event log on NATS JetStream: subjects, appending, live events, reading, set-up of the streams.
+//!
+//! It knows nothing of Postgres and of clients, and keeps no state but its connections. Start with
+//! [`Log`]: [`Log::append`] for the way in, [`Log::follow`] for what is live, [`Log::run`] and
+//! [`Log::tail`] for what is stored.
+
+use std::sync::{Arc, RwLock};
+
+use async_nats::jetstream;
+
+mod append;
+mod config;
+mod connection;
+mod definition;
+mod event;
+mod live;
+pub mod metrics;
+mod read;
+mod subject;
+
+pub use append::{AppendError, Appended, NewEvent, Pending};
+pub use config::Config;
+pub use connection::Link;
+pub use definition::{SERVER_VERSION_MIN, StreamError, stream_config, stream_name};
+pub use event::{Event, NotAnEvent, VERSION_HEADER};
+pub use live::{FollowError, Live, Signal, SignalError};
+pub use read::{HEADS_MAX_SUBJECTS, Heads, ReadError};
+pub use subject::{InvalidSubject, Kind, PARTITIONS, Subject, Topic};
+
+/// A handle to the log; clones share their connections. Publishing, live events and reading have a connection
+/// each, so that none waits behind another.
+#[derive(Clone)]
+pub struct Log {
+    config: Arc<Config>,
+    publish: connection::Connection,
+    jetstream: jetstream::Context,
+    live: connection::Connection,
+    replay: connection::Connection,
+    epochs: Arc<RwLock<Vec<Arc<str>>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("connecting to nats-server failed")]
+    Connect(#[from] async_nats::ConnectError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Makes what is missing of the streams, and checks what is there. Idempotent.
+pub async fn provision(config: &Config) -> Result<(), OpenError> {
+    let connection = connection::connect(config, "provision").await?;
+    definition::provision(&jetstream::new(connection.client), config).await?;
+    Ok(())
+}
+
+impl Log {
+    /// Connects, and checks the server and the streams.
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        let publish = connection::connect(config, "publish").await?;
+        let jetstream = jetstream::context::ContextBuilder::new()
+            .timeout(config.ack_timeout)
+            .ack_timeout(config.ack_timeout)
+            .max_ack_inflight(config.appends_in_flight)
+            .backpressure_on_inflight(true)
+            .build(publish.client.clone());
+        let epochs = definition::verify(&jetstream, config).await?;
+        Ok(Self {
+            config: Arc::new(config.clone()),
+            publish,
+            jetstream,
+            live: connection::connect(config, "live").await?,
+            replay: connection::connect(config, "replay").await?,
+            epochs: Arc::new(RwLock::new(epochs.into_iter().map(Into::into).collect())),
+        })
+    }
+
+    pub fn streams(&self) -> u16 {
+        self.config.streams
+    }
+
+    /// The stream that holds `topic`.
+    pub fn stream_of(&self, topic: Topic) -> u16 {
+        topic.stream(self.config.streams)
+    }
+
+    /// Names the stream's incarnation: sequences of different epochs cannot be compared.
+    pub fn epoch(&self, stream: u16) -> Arc<str> {
+        let epochs = self.epochs.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        epochs[usize::from(stream)].clone()
+    }
+
+    pub fn epoch_of(&self, topic: Topic) -> Arc<str> {
+        self.epoch(self.stream_of(topic))
+    }
+
+    /// Checks server and streams again, as after a reconnect; `true` when an epoch has changed.
+    pub async fn recheck(&self) -> Result<bool, StreamError> {
+        let found = definition::verify(&self.jetstream, &self.config).await?;
+        let mut epochs = self.epochs.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let changed = epochs.iter().zip(&found).any(|(known, found)| **known != **found);
+        *epochs = found.into_iter().map(Into::into).collect();
+        Ok(changed)
+    }
+}

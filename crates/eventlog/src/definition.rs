@@ -1,0 +1,265 @@
+//! The streams: defined as data in `nats/streams.json`, made once, checked at every start.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    context::GetStreamErrorKind,
+    stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use serde::Deserialize;
+
+use crate::{config::Config, subject::PARTITIONS};
+
+/// The oldest nats-server that is good enough: before it, durable sync costs a cluster most of its
+/// throughput, and acknowledged messages could be lost when power failed.
+pub const SERVER_VERSION_MIN: (u32, u32) = (2, 15);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    name_prefix: String,
+    partitions: u8,
+    subjects: Vec<String>,
+    republish: Republish,
+    storage: StorageType,
+    retention: RetentionPolicy,
+    discard: DiscardPolicy,
+    max_messages: i64,
+    max_bytes: i64,
+    max_age_secs: u64,
+    max_messages_per_subject: i64,
+    max_message_bytes: i32,
+    duplicate_window_secs: u64,
+    allow_direct: bool,
+    deny_purge: bool,
+    deny_delete: bool,
+}
+
+#[derive(Deserialize)]
+struct Republish {
+    source: String,
+    destination: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("nats-server {found} is too old: {}.{} or newer is needed", SERVER_VERSION_MIN.0, SERVER_VERSION_MIN.1)]
+    ServerTooOld { found: String },
+    #[error("the stream {name} does not exist; `natterjack migrate` makes it")]
+    Missing { name: String },
+    #[error("the stream {name} is not as Natterjack needs it: {}", .differences.join("; "))]
+    Incompatible { name: String, differences: Vec<String> },
+    #[error(
+        "the stream {name} exists, but NATTERJACK_STREAMS is {streams}: the number of streams is fixed for the life of an installation"
+    )]
+    Superfluous { name: String, streams: u16 },
+    #[error("asking for the stream {name} failed")]
+    Lookup {
+        name: String,
+        #[source]
+        source: jetstream::context::GetStreamError,
+    },
+    #[error("making the stream {name} failed")]
+    Create {
+        name: String,
+        #[source]
+        source: jetstream::context::CreateStreamError,
+    },
+}
+
+fn definition() -> Definition {
+    serde_json::from_str(include_str!("../../../nats/streams.json"))
+        .expect("nats/streams.json is checked by a test")
+}
+
+pub fn stream_name(index: u16) -> String {
+    format!("{}{index}", definition().name_prefix)
+}
+
+/// The configuration of stream `index` of an installation.
+pub fn stream_config(index: u16, config: &Config) -> stream::Config {
+    let d = definition();
+    let mine = (0..d.partitions).filter(|p| u16::from(*p) % config.streams == index);
+    let subjects = mine
+        .flat_map(|p| d.subjects.iter().map(move |s| s.replace("{partition}", &format!("{p:02x}"))))
+        .collect();
+    stream::Config {
+        name: stream_name(index),
+        subjects,
+        republish: Some(stream::Republish {
+            source: d.republish.source,
+            destination: d.republish.destination,
+            headers_only: false,
+        }),
+        storage: d.storage,
+        retention: d.retention,
+        discard: d.discard,
+        max_messages: d.max_messages,
+        max_bytes: d.max_bytes,
+        max_age: Duration::from_secs(d.max_age_secs),
+        max_messages_per_subject: d.max_messages_per_subject,
+        max_message_size: d.max_message_bytes,
+        duplicate_window: Duration::from_secs(d.duplicate_window_secs),
+        allow_direct: d.allow_direct,
+        deny_purge: d.deny_purge,
+        deny_delete: d.deny_delete,
+        num_replicas: config.replicas,
+        ..stream::Config::default()
+    }
+}
+
+/// Makes the streams that are missing and checks all of them. Idempotent; never changes an existing stream.
+pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<Vec<String>, StreamError> {
+    check_server(&context.client().server_info().version)?;
+    for index in 0..config.streams {
+        let name = stream_name(index);
+        match lookup(context, &name).await? {
+            Some(info) => check(&info.config, index, config)?,
+            None => {
+                // `create_stream` succeeds when somebody else makes the same stream at the same time.
+                context
+                    .create_stream(stream_config(index, config))
+                    .await
+                    .map_err(|source| StreamError::Create { name, source })?;
+            }
+        }
+    }
+    verify(context, config).await
+}
+
+/// Checks the server's version and every stream; gives each stream's epoch.
+pub async fn verify(context: &jetstream::Context, config: &Config) -> Result<Vec<String>, StreamError> {
+    check_server(&context.client().server_info().version)?;
+    let beyond = stream_name(config.streams);
+    if lookup(context, &beyond).await?.is_some() {
+        return Err(StreamError::Superfluous { name: beyond, streams: config.streams });
+    }
+    let mut epochs = Vec::with_capacity(config.streams.into());
+    for index in 0..config.streams {
+        let name = stream_name(index);
+        let info = lookup(context, &name).await?.ok_or(StreamError::Missing { name })?;
+        check(&info.config, index, config)?;
+        epochs.push(epoch(&info));
+    }
+    Ok(epochs)
+}
+
+async fn lookup(context: &jetstream::Context, name: &str) -> Result<Option<stream::Info>, StreamError> {
+    match context.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(e) if e.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND => {
+                Ok(None)
+            }
+            _ => Err(StreamError::Lookup { name: name.into(), source: error }),
+        },
+    }
+}
+
+/// Names the stream's incarnation: a stream that is made again is made at another time.
+fn epoch(info: &stream::Info) -> String {
+    format!("{:x}", info.created.unix_timestamp_nanos())
+}
+
+fn check(found: &stream::Config, index: u16, config: &Config) -> Result<(), StreamError> {
+    let wanted = stream_config(index, config);
+    let mut differences = vec![];
+    let mut same = |what: &str, found: String, wanted: String| {
+        if found != wanted {
+            differences.push(format!("{what} is {found}, not {wanted}"));
+        }
+    };
+    let subjects = |c: &stream::Config| {
+        let mut all = c.subjects.clone();
+        all.sort();
+        if all.len() > 4 { format!("{}, {}, … ({})", all[0], all[1], all.len()) } else { all.join(", ") }
+    };
+    let republish = |c: &stream::Config| {
+        c.republish.as_ref().map_or("off".into(), |r| format!("{} → {}", r.source, r.destination))
+    };
+    same("the set of subjects", subjects(found), subjects(&wanted));
+    same("republish", republish(found), republish(&wanted));
+    same("storage", format!("{:?}", found.storage), format!("{:?}", wanted.storage));
+    same("retention", format!("{:?}", found.retention), format!("{:?}", wanted.retention));
+    same("discard", format!("{:?}", found.discard), format!("{:?}", wanted.discard));
+    same("the message limit", found.max_messages.to_string(), wanted.max_messages.to_string());
+    same("the size limit", found.max_bytes.to_string(), wanted.max_bytes.to_string());
+    same("the age limit", format!("{:?}", found.max_age), format!("{:?}", wanted.max_age));
+    same(
+        "the limit for each subject",
+        found.max_messages_per_subject.to_string(),
+        wanted.max_messages_per_subject.to_string(),
+    );
+    same("allow_direct", found.allow_direct.to_string(), wanted.allow_direct.to_string());
+    same("deny_purge", found.deny_purge.to_string(), wanted.deny_purge.to_string());
+    same(
+        "the duplicate window",
+        format!("{:?}", found.duplicate_window),
+        format!("{:?}", wanted.duplicate_window),
+    );
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(StreamError::Incompatible { name: found.name.clone(), differences })
+    }
+}
+
+fn check_server(version: &str) -> Result<(), StreamError> {
+    let mut parts = version.split('.').map(|p| p.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= SERVER_VERSION_MIN => Ok(()),
+        _ => Err(StreamError::ServerTooOld { found: version.into() }),
+    }
+}
+
+const _: () = assert!(PARTITIONS == 64);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use natterjack_runtime::config::Reader;
+
+    use super::*;
+
+    fn config(streams: &str) -> Config {
+        let mut r = Reader::from_pairs([("NATTERJACK_STREAMS".to_string(), streams.to_string())]);
+        let config = Config::read(&mut r);
+        r.finish().unwrap();
+        config
+    }
+
+    #[test]
+    fn the_streams_of_an_installation_share_all_partitions_out_between_them() {
+        assert_eq!(definition().partitions, PARTITIONS);
+        for streams in ["1", "3", "64"] {
+            let config = config(streams);
+            let all: Vec<String> =
+                (0..config.streams).flat_map(|i| stream_config(i, &config).subjects).collect();
+            assert_eq!(all.len(), 128);
+            assert_eq!(all.iter().collect::<HashSet<_>>().len(), 128);
+        }
+    }
+
+    #[test]
+    fn another_definition_is_named_for_what_differs() {
+        let one = config("1");
+        assert!(check(&stream_config(0, &one), 0, &one).is_ok());
+        let other =
+            stream::Config { max_age: Duration::from_secs(60), republish: None, ..stream_config(0, &one) };
+        let message = check(&other, 0, &one).unwrap_err().to_string();
+        assert!(message.contains("the age limit is 60s, not 0ns"), "{message}");
+        assert!(message.contains("republish is off, not > → live.>"), "{message}");
+        assert!(check(&stream_config(0, &config("3")), 0, &one).is_err());
+    }
+
+    #[test]
+    fn old_servers_are_refused() {
+        for (version, good) in
+            [("2.15.1", true), ("2.16.0-RC.1", true), ("3.0.0", true), ("2.14.6", false), ("", false)]
+        {
+            assert_eq!(check_server(version).is_ok(), good, "{version}");
+        }
+    }
+}

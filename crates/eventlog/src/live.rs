@@ -1,0 +1,95 @@
+//! What the log republishes, and ephemeral signals between nodes.
+
+use std::{pin::Pin, task::Poll};
+
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::watch;
+
+use crate::{
+    Log,
+    connection::Link,
+    event::{Event, NotAnEvent},
+    subject::Topic,
+};
+
+#[derive(Debug)]
+pub enum Signal {
+    Event(Event),
+    /// Stored, but unreadable: there is a hole in the chain that cannot be filled.
+    Unreadable(NotAnEvent),
+    /// A JSON [`natterjack_wire::frame::Ephemeral`] from some node; not stored.
+    Ephemeral(Bytes),
+}
+
+/// Everything live about one topic. At most once: gaps show in the events' `last` and in [`Log::link`].
+pub struct Live {
+    subscriber: Subscriber,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("subscribing failed")]
+pub struct FollowError(#[from] async_nats::SubscribeError);
+
+#[derive(Debug, thiserror::Error)]
+#[error("sending the signal failed")]
+pub struct SignalError(#[from] async_nats::PublishError);
+
+impl Log {
+    /// Follows a topic. To miss nothing, ask for its [`Log::heads`] afterwards.
+    pub async fn follow(&self, topic: Topic) -> Result<Live, FollowError> {
+        Ok(Live { subscriber: self.live.client.subscribe(topic.live()).await? })
+    }
+
+    /// Health of the connection that carries live events.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.live.link.clone()
+    }
+
+    /// Whether appends can be sent at this moment.
+    pub fn is_writable(&self) -> bool {
+        self.publish.link.borrow().connected
+    }
+
+    /// Sends an ephemeral signal to all who follow `topic`. At most once, no acknowledgement.
+    pub async fn signal(&self, topic: Topic, body: Bytes) -> Result<(), SignalError> {
+        self.broadcast(topic.ephemeral(), body).await
+    }
+
+    /// Sends to all who [`Log::listen`] to `subject`, which begins with `live.`.
+    pub async fn broadcast(&self, subject: String, body: Bytes) -> Result<(), SignalError> {
+        debug_assert!(subject.starts_with("live."));
+        if !self.is_writable() {
+            // The client would keep it until the connection is back; by then it is stale.
+            return Ok(());
+        }
+        Ok(self.publish.client.publish(subject, body).await?)
+    }
+
+    pub async fn listen(
+        &self,
+        subject: &str,
+    ) -> Result<impl Stream<Item = Bytes> + Unpin + use<>, FollowError> {
+        let subscriber = self.live.client.subscribe(subject.to_owned()).await?;
+        Ok(subscriber.map(|message| message.payload))
+    }
+}
+
+impl Stream for Live {
+    type Item = Signal;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Signal>> {
+        self.subscriber.poll_next_unpin(cx).map(|message| message.map(read))
+    }
+}
+
+fn read(message: Message) -> Signal {
+    if message.subject.ends_with(".eph") {
+        return Signal::Ephemeral(message.payload);
+    }
+    match Event::from_message(message) {
+        Ok(event) => Signal::Event(event),
+        Err(error) => Signal::Unreadable(error),
+    }
+}

@@ -1,0 +1,36 @@
+//! Names and help texts of this crate's metrics.
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+pub const APPEND_SECONDS: &str = "natterjack_log_append_seconds";
+pub const APPENDS_TOTAL: &str = "natterjack_log_appends_total";
+pub const READS_TOTAL: &str = "natterjack_log_reads_total";
+pub const SLOW_CONSUMERS_TOTAL: &str = "natterjack_log_slow_consumers_total";
+
+/// Registers the help texts; to be called once the recorder is installed.
+pub fn describe() {
+    describe_histogram!(
+        APPEND_SECONDS,
+        Unit::Seconds,
+        "Time from the first attempt to append an event to its durable acknowledgement."
+    );
+    describe_counter!(APPENDS_TOTAL, "Appends by result: stored, duplicate, conflict, refused, unavailable.");
+    describe_counter!(READS_TOTAL, "Requests for stored events, by kind: run, topic, heads.");
+    describe_counter!(
+        SLOW_CONSUMERS_TOTAL,
+        "Times the NATS client dropped live messages because they were not taken in time."
+    );
+}
+
+pub(crate) fn appended(result: &'static str, seconds: f64) {
+    counter!(APPENDS_TOTAL, "result" => result).increment(1);
+    histogram!(APPEND_SECONDS).record(seconds);
+}
+
+pub(crate) fn read(kind: &'static str) {
+    counter!(READS_TOTAL, "kind" => kind).increment(1);
+}
+
+pub(crate) fn slow_consumer() {
+    counter!(SLOW_CONSUMERS_TOTAL).increment(1);
+}

@@ -1,0 +1,189 @@
+//! Reading stored events by batched direct gets.
+//!
+//! async-nats has single direct gets only, so the request is written by hand: a JSON body to
+//! `$JS.API.DIRECT.GET.<stream>` with a reply inbox (nats-server ADR-31). The answers end with a
+//! status message: 204 at the end, 404 when nothing matched.
+
+use async_nats::Message;
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::{
+    Log,
+    connection::Connection,
+    definition::stream_name,
+    event::{Event, NotAnEvent, number},
+    metrics,
+    subject::{Subject, Topic},
+};
+
+/// Most subjects in one request for heads; nats-server refuses more results than that.
+pub const HEADS_MAX_SUBJECTS: usize = 1_024;
+/// Bound of one answer, so that a batch of large events is cut before it fills the memory.
+const BATCH_MAX_BYTES: u64 = 8 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the log did not answer in time")]
+    Timeout,
+    #[error("the log cannot be reached")]
+    Unavailable,
+    #[error("the log refuses to read: {0}")]
+    Refused(String),
+    #[error("an answer of the log was lost on the way")]
+    Incomplete,
+}
+
+#[derive(Serialize, Default)]
+struct Request {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_by_subj: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_last: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+}
+
+/// The last event of a topic's subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// Last sequence of the state subject of a room; 0 when there is none.
+    pub state: u64,
+    /// Last sequence of the timeline of a room or of a person's feed; 0 when there is none.
+    pub timeline: u64,
+}
+
+impl Log {
+    /// Up to `max` stored messages of stream `stream` from `from` on, in order and without leaving any out.
+    /// A message that is no event is given as what is known of it. Empty at the end of the stream.
+    pub async fn run(
+        &self,
+        stream: u16,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<Result<Event, NotAnEvent>>, ReadError> {
+        metrics::read("run");
+        let request = Request {
+            seq: Some(from),
+            batch: Some(max),
+            max_bytes: Some(BATCH_MAX_BYTES),
+            ..Request::default()
+        };
+        let messages = self.batch(&self.replay, stream, &request).await?;
+        Ok(messages.into_iter().map(Event::from_message).collect())
+    }
+
+    /// Up to `max` events of a topic after `after`, in order. Costs the log more the farther they lie apart, and
+    /// holds up those who append: for short tails only.
+    pub async fn tail(&self, topic: Topic, after: u64, max: usize) -> Result<Vec<Event>, ReadError> {
+        self.filtered(topic, topic.all_kinds(), after, max).await
+    }
+
+    /// The same for a single subject.
+    pub async fn tail_of(&self, subject: Subject, after: u64, max: usize) -> Result<Vec<Event>, ReadError> {
+        self.filtered(subject.topic, subject.to_string(), after, max).await
+    }
+
+    async fn filtered(
+        &self,
+        topic: Topic,
+        filter: String,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        metrics::read("topic");
+        let request = Request {
+            seq: Some(after + 1),
+            next_by_subj: Some(filter),
+            batch: Some(max),
+            max_bytes: Some(BATCH_MAX_BYTES),
+            ..Request::default()
+        };
+        let messages = self.batch(&self.replay, topic.stream(self.config.streams), &request).await?;
+        Ok(messages.into_iter().filter_map(|m| Event::from_message(m).ok()).collect())
+    }
+
+    /// The heads of one topic, asked over the connection that carries its live events: what was subscribed to
+    /// before is in force when the answer is made.
+    pub async fn heads(&self, topic: Topic) -> Result<Heads, ReadError> {
+        Ok(self.heads_of(topic.stream(self.config.streams), &[topic]).await?.pop().unwrap_or_default())
+    }
+
+    /// The heads of up to [`HEADS_MAX_SUBJECTS`]/2 topics of one stream, in the order of `topics`.
+    pub async fn heads_of(&self, stream: u16, topics: &[Topic]) -> Result<Vec<Heads>, ReadError> {
+        metrics::read("heads");
+        let request =
+            Request { multi_last: Some(topics.iter().map(Topic::all_kinds).collect()), ..Request::default() };
+        let mut heads = vec![Heads::default(); topics.len()];
+        for message in self.batch(&self.live, stream, &request).await? {
+            let Ok(event) = Event::from_message(message) else { continue };
+            for (topic, heads) in topics.iter().zip(&mut heads) {
+                if *topic == event.subject.topic {
+                    match event.subject.kind {
+                        crate::Kind::State => heads.state = event.seq,
+                        crate::Kind::Timeline | crate::Kind::Feed => heads.timeline = event.seq,
+                    }
+                }
+            }
+        }
+        Ok(heads)
+    }
+
+    async fn batch(
+        &self,
+        connection: &Connection,
+        stream: u16,
+        request: &Request,
+    ) -> Result<Vec<Message>, ReadError> {
+        if !connection.link.borrow().connected {
+            return Err(ReadError::Unavailable);
+        }
+        timeout(self.config.read_timeout, exchange(connection, stream, request))
+            .await
+            .unwrap_or(Err(ReadError::Timeout))
+    }
+}
+
+async fn exchange(
+    connection: &Connection,
+    stream: u16,
+    request: &Request,
+) -> Result<Vec<Message>, ReadError> {
+    let client = &connection.client;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Unavailable)?;
+    let body = serde_json::to_vec(request).expect("a request is plain data");
+    let subject = format!("$JS.API.DIRECT.GET.{}", stream_name(stream));
+    client.publish_with_reply(subject, inbox, body.into()).await.map_err(|_| ReadError::Unavailable)?;
+    let mut messages: Vec<Message> = vec![];
+    while let Some(message) = answers.next().await {
+        match message.status.map(|s| s.as_u16()) {
+            None => {
+                check_pending(messages.last(), &message)?;
+                messages.push(message);
+            }
+            Some(204 | 404) => return Ok(messages),
+            Some(503) => return Err(ReadError::Unavailable),
+            Some(status) => {
+                let text = message.description.unwrap_or_default();
+                return Err(ReadError::Refused(format!("{status} {text}")));
+            }
+        }
+    }
+    Err(ReadError::Unavailable)
+}
+
+/// Each answer says how many are left after it: a lost one shows.
+fn check_pending(before: Option<&Message>, now: &Message) -> Result<(), ReadError> {
+    let pending = |m: &Message| m.headers.as_ref().and_then(|h| number(h, "Nats-Num-Pending"));
+    match (before.and_then(pending), pending(now)) {
+        // What is appended meanwhile may add to it, never take away more than one.
+        (Some(before), Some(now)) if now + 1 < before => Err(ReadError::Incomplete),
+        _ => Ok(()),
+    }
+}
