@@ -1,0 +1,164 @@
+//! Raw events from the second copy of the log: for resuming, for folding a room, for the stream of raw events.
+//!
+//! `as_of` is the log's own checkpoint here: every event of the topic up to it was looked at.
+
+use bytes::Bytes;
+use deadpool_postgres::GenericClient;
+use natterjack_domain::{RoomId, UserId};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+use uuid::Uuid;
+
+use crate::{AsOf, Error, query, rows};
+
+/// Most events in one answer.
+pub const EVENTS_MAX: u32 = 1_000;
+
+/// What `log.events` says of a subject's last part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    State,
+    Timeline,
+    Feed,
+}
+
+/// A stored event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEvent {
+    pub seq: u64,
+    /// Sequence of the topic's event before it, of whichever kind; 0 for the first.
+    pub prev: u64,
+    pub kind: Kind,
+    /// When the log stored it, in the log's own words.
+    pub ts: String,
+    /// Whether a front wrote it; the body of any other cannot be trusted to be JSON.
+    pub known: bool,
+    pub body: Bytes,
+}
+
+/// All that a room's rules depend on, and where its two subjects end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomEvents {
+    /// Of kind [`Kind::State`], in their order. `prev` is that of the same subject here.
+    pub state: Vec<LogEvent>,
+    /// Sequence of the last state event; 0 when there is none.
+    pub state_head: u64,
+    /// Sequence of the last timeline event; 0 when there is none.
+    pub timeline_head: u64,
+}
+
+const ROOM: [i16; 2] = [0, 1];
+const FEED: [i16; 1] = [2];
+
+/// The state events of `room`, which lives in stream `stream`; the caller folds them.
+pub async fn room_state_events(
+    client: &impl GenericClient,
+    stream: u16,
+    room: RoomId,
+) -> Result<AsOf<RoomEvents>, Error> {
+    const SQL: &str = "SELECT e.seq, e.prev, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of,
+               (SELECT max(seq) FROM log.events WHERE topic = $2 AND kind = 1) AS timeline_head
+        FROM (SELECT) one
+        LEFT JOIN log.checkpoints c ON c.stream = $1
+        LEFT JOIN LATERAL (
+            SELECT seq, kind, ts, known, body, coalesce(lag(seq) OVER (ORDER BY seq), 0) AS prev
+            FROM log.events WHERE topic = $2 AND kind = 0
+        ) e ON true ORDER BY e.seq";
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&rows::small(stream), Type::INT2), (room.as_uuid(), Type::UUID)];
+    let rows = query(client, SQL, &parameters).await?;
+    let timeline_head = match rows.first() {
+        Some(row) => row.try_get::<_, Option<i64>>("timeline_head")?.map_or(0, rows::unsigned),
+        None => 0,
+    };
+    let AsOf { as_of, value: state } = answer(&rows)?;
+    let state_head = state.last().map_or(0, |event| event.seq);
+    Ok(AsOf { as_of, value: RoomEvents { state, state_head, timeline_head } })
+}
+
+/// Up to `limit` (at most [`EVENTS_MAX`]) events of `room` after the sequence `after`, in their order.
+pub async fn events_after(
+    client: &impl GenericClient,
+    stream: u16,
+    room: RoomId,
+    after: u64,
+    limit: u32,
+) -> Result<AsOf<Vec<LogEvent>>, Error> {
+    topic_after(client, stream, room.as_uuid(), &ROOM, after, limit).await
+}
+
+/// The same for a person's feed.
+pub async fn feed_after(
+    client: &impl GenericClient,
+    stream: u16,
+    user: UserId,
+    after: u64,
+    limit: u32,
+) -> Result<AsOf<Vec<LogEvent>>, Error> {
+    topic_after(client, stream, user.as_uuid(), &FEED, after, limit).await
+}
+
+async fn topic_after(
+    client: &impl GenericClient,
+    stream: u16,
+    topic: &Uuid,
+    kinds: &[i16],
+    after: u64,
+    limit: u32,
+) -> Result<AsOf<Vec<LogEvent>>, Error> {
+    const SQL: &str = "SELECT e.seq, e.prev, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of
+        FROM (SELECT) one
+        LEFT JOIN log.checkpoints c ON c.stream = $1
+        LEFT JOIN LATERAL (
+            SELECT seq, kind, ts, known, body, coalesce(
+                lag(seq) OVER (ORDER BY seq),
+                (SELECT max(seq) FROM log.events WHERE topic = $2 AND kind = ANY($3) AND seq <= $4),
+                0) AS prev
+            FROM (
+                SELECT seq, kind, ts, known, body FROM log.events
+                WHERE topic = $2 AND kind = ANY($3) AND seq > $4 ORDER BY seq LIMIT $5
+            ) page
+        ) e ON true ORDER BY e.seq";
+    let rows = query(
+        client,
+        SQL,
+        &[
+            (&rows::small(stream), Type::INT2),
+            (topic, Type::UUID),
+            (&kinds, Type::INT2_ARRAY),
+            (&rows::signed(after), Type::INT8),
+            (&i64::from(limit.min(EVENTS_MAX)), Type::INT8),
+        ],
+    )
+    .await?;
+    answer(&rows)
+}
+
+/// A single row without an event when there is none.
+fn answer(rows: &[Row]) -> Result<AsOf<Vec<LogEvent>>, Error> {
+    let as_of = rows.first().map_or_else(|| Ok(rows::nowhere()), rows::position)?;
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        events.extend(event(row)?);
+    }
+    Ok(AsOf { as_of, value: events })
+}
+
+fn event(row: &Row) -> Result<Option<LogEvent>, tokio_postgres::Error> {
+    let Some(seq) = row.try_get::<_, Option<i64>>("seq")? else { return Ok(None) };
+    let kind = match row.try_get::<_, i16>("kind")? {
+        0 => Kind::State,
+        1 => Kind::Timeline,
+        _ => Kind::Feed,
+    };
+    Ok(Some(LogEvent {
+        seq: rows::unsigned(seq),
+        prev: row.try_get("prev").map(rows::unsigned)?,
+        kind,
+        ts: row.try_get("ts")?,
+        known: row.try_get("known")?,
+        body: Bytes::from(row.try_get::<_, Vec<u8>>("body")?),
+    }))
+}

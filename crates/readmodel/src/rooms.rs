@@ -1,0 +1,130 @@
+//! Rooms as one person sees them.
+
+use deadpool_postgres::GenericClient;
+use natterjack_domain::{RoomId, UserId};
+use natterjack_wire::rest::{RoomList, RoomSummary};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::{
+    Error, Page,
+    cursor::{Cursor, CursorInvalid},
+    query, rows,
+};
+
+/// The summaries, for the person `$1`, of the rooms that a subquery gives with `joined_seq`, null for those
+/// that the person is not a member of.
+///
+/// What was said before a person joined is not unread. What is last is shown to members only.
+macro_rules! summaries {
+    ($rooms:literal, $order:literal) => {
+        concat!(
+            "SELECT r.id, r.name, r.visibility, r.owner, r.member_count, r.head,
+                    r.joined_seq IS NOT NULL AS joined, coalesce(k.seq, 0) AS read_seq,
+                    CASE WHEN r.joined_seq IS NULL THEN 0
+                         ELSE r.last_ordinal - coalesce(u.ordinal, 0) END AS unread,
+                    m.seq AS m_seq, m.mid AS m_mid, m.author AS m_author, m.cid AS m_cid, m.body AS m_body,
+                    m.reply_to AS m_reply_to, m.posted_at AS m_posted_at, m.edited_at AS m_edited_at,
+                    m.recalled_at AS m_recalled_at, r.name_key, c.epoch, c.seq AS as_of
+             FROM (",
+            $rooms,
+            ") r
+             JOIN read.checkpoints c ON c.stream = r.stream
+             LEFT JOIN read.read_marks k
+                    ON k.user_id = $1 AND k.room = r.id AND r.joined_seq IS NOT NULL
+             LEFT JOIN LATERAL (
+                    SELECT ordinal FROM read.messages
+                    WHERE room = r.id AND seq <= greatest(k.seq, r.joined_seq) ORDER BY seq DESC LIMIT 1
+                  ) u ON r.joined_seq IS NOT NULL
+             LEFT JOIN LATERAL (
+                    SELECT * FROM read.messages WHERE room = r.id ORDER BY seq DESC LIMIT 1
+                  ) m ON r.joined_seq IS NOT NULL
+             ORDER BY ",
+            $order
+        )
+    };
+}
+
+const ONE: &str = summaries!(
+    "SELECT o.*, me.joined_seq FROM read.rooms o
+     LEFT JOIN read.members me ON me.room = o.id AND me.user_id = $1
+     WHERE o.id = $2 AND (o.visibility = 'public' OR me.room IS NOT NULL)",
+    "r.id"
+);
+
+const MINE: &str = summaries!(
+    "SELECT o.*, me.joined_seq FROM read.members me JOIN read.rooms o ON o.id = me.room
+     WHERE me.user_id = $1 AND me.room > $2 ORDER BY me.room LIMIT $3",
+    "r.id"
+);
+
+const PUBLIC: &str = summaries!(
+    "SELECT o.*, me.joined_seq FROM read.rooms o
+     LEFT JOIN read.members me ON me.room = o.id AND me.user_id = $1
+     WHERE o.visibility = 'public' AND (o.name_key, o.id) > ($2, $3) AND position($4 IN o.name_key) > 0
+     ORDER BY o.name_key, o.id LIMIT $5",
+    "r.name_key, r.id"
+);
+
+/// One room. `None` if it does not exist, or is private and `user` is not a member of it.
+pub async fn room(
+    client: &impl GenericClient,
+    room: RoomId,
+    user: UserId,
+) -> Result<Option<RoomSummary>, Error> {
+    let rows = query(client, ONE, &[(user.as_uuid(), Type::UUID), (room.as_uuid(), Type::UUID)]).await?;
+    rows.first().map(rows::room).transpose()
+}
+
+/// The rooms that `user` is a member of, by id. Each bears its own `as_of`: they may live in several streams.
+pub async fn room_list(client: &impl GenericClient, user: UserId, page: Page<'_>) -> Result<RoomList, Error> {
+    let after = match page.cursor.map(Cursor::decode).transpose()? {
+        None => Uuid::nil(),
+        Some(Cursor::Rooms { after }) => after.into(),
+        Some(_) => return Err(CursorInvalid.into()),
+    };
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(user.as_uuid(), Type::UUID), (&after, Type::UUID), (&page.limit_and_one(), Type::INT8)];
+    let rows = query(client, MINE, &parameters).await?;
+    let next = rows.get(page.limit()).map(|_| &rows[page.limit() - 1]);
+    let next = next.map(|last| last.try_get("id").map(RoomId::from_uuid)).transpose()?;
+    let items = rows.iter().take(page.limit()).map(rows::room).collect::<Result<_, _>>()?;
+    Ok(RoomList { items, next: next.map(|after| Cursor::Rooms { after }.encode()) })
+}
+
+/// The public rooms whose names contain `q`, whatever its case, by name; all of them for an empty `q`.
+///
+/// Costs a look at every public room's name in the worst case.
+pub async fn public_rooms(
+    client: &impl GenericClient,
+    user: UserId,
+    q: &str,
+    page: Page<'_>,
+) -> Result<RoomList, Error> {
+    let (name_key, after) = match page.cursor.map(Cursor::decode).transpose()? {
+        None => (String::new(), Uuid::nil()),
+        Some(Cursor::PublicRooms { name_key, after }) => (name_key, after.into()),
+        Some(_) => return Err(CursorInvalid.into()),
+    };
+    let q = q.replace('\0', "\u{fffd}").trim().to_lowercase();
+    let rows = query(
+        client,
+        PUBLIC,
+        &[
+            (user.as_uuid(), Type::UUID),
+            (&name_key, Type::TEXT),
+            (&after, Type::UUID),
+            (&q, Type::TEXT),
+            (&page.limit_and_one(), Type::INT8),
+        ],
+    )
+    .await?;
+    let mut next = None;
+    if rows.len() > page.limit() {
+        let last = &rows[page.limit() - 1];
+        let after = RoomId::from_uuid(last.try_get("id")?);
+        next = Some(Cursor::PublicRooms { name_key: last.try_get("name_key")?, after }.encode());
+    }
+    let items = rows.iter().take(page.limit()).map(rows::room).collect::<Result<_, _>>()?;
+    Ok(RoomList { items, next })
+}
