@@ -115,14 +115,12 @@ pub enum ServerFrame {
     Ok(Reply),
     Err {
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[ts(type = "number")]
         id: Option<u64>,
         code: u16,
         title: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[ts(type = "number")]
         retry_ms: Option<u64>,
     },
     /// An event of a room; see [`event_prefix`] for how it is made.
@@ -143,7 +141,6 @@ pub enum ServerFrame {
     Bye {
         code: u16,
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[ts(type = "number")]
         retry_ms: Option<u64>,
     },
 }
@@ -186,7 +183,6 @@ pub struct Reply {
     pub id: u64,
     /// `send`, `edit`, `recall`: where the log holds the event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[ts(type = "number")]
     pub seq: Option<u64>,
     /// `send`: the message's id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +195,6 @@ pub struct Reply {
     pub epoch: Option<String>,
     /// `sub`: events up to this sequence are sent now, later ones as they come.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[ts(type = "number")]
     pub head: Option<u64>,
     /// `sub`: whether everything after `after` follows. If not, following begins at `head`, and what lies
     /// before is to be had from a fresh snapshot.

@@ -1,0 +1,198 @@
+// Made from crates/wire by its test `typescript`; do not edit.
+// Again: UPDATE_GENERATED=1 cargo test -p natterjack-wire --test typescript
+
+export type ClientFrame = { "t": "hello", token?: string, 
+/**
+ * Name and version of the client, for the operator's eyes.
+ */
+client?: string, resume?: Position, } | { "t": "auth", id: number, token: string, } | { "t": "sub", id: number, room: RoomId, after?: number, epoch?: string, 
+/**
+ * Most missed events wanted, at most 500 (the default).
+ */
+limit?: number, } | { "t": "unsub", id: number, room: RoomId, } | { "t": "send", id: number, room: RoomId, 
+/**
+ * A UUID that the client makes; a repeat with the same `cid` is the same message.
+ */
+cid: ClientId, body: string, reply_to?: MessageId, } | { "t": "edit", id: number, room: RoomId, mid: MessageId, 
+/**
+ * Names this edit, so that a repeat of it is recognised.
+ */
+cid: ClientId, body: string, } | { "t": "recall", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "read", room: RoomId, seq: number, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
+
+/**
+ * What a client calls its own request, so that a repeat of it is recognised.
+ */
+export type ClientId = string;
+
+export type ClientLimits = { frame_bytes: number, message_chars: number, subscriptions: number, };
+
+/**
+ * What is sent without being stored, also between nodes. Every field may be missing.
+ */
+export type Ephemeral = { room?: RoomId, typing?: Array<Typing>, 
+/**
+ * To one person: this room of theirs appeared, changed or went away; `seq` is the event that did it.
+ */
+membership?: Membership, };
+
+/**
+ * A stored event.
+ */
+export type EventId = string;
+
+export type FeedEvent = { seq: number, prev: number, ts: string, e: StoredEvent | null, };
+
+export type Membership = { room: RoomId, seq: number, };
+
+/**
+ * A message; see [`MessageId::derive`].
+ */
+export type MessageId = string;
+
+/**
+ * A place in a stream. Sequences of different epochs cannot be compared.
+ */
+export type Position = { epoch: string, seq: number, };
+
+/**
+ * The answer to a request; which fields are there depends on the request.
+ */
+export type Reply = { id: number, 
+/**
+ * `send`, `edit`, `recall`: where the log holds the event.
+ */
+seq?: number, 
+/**
+ * `send`: the message's id.
+ */
+mid?: MessageId, 
+/**
+ * `sub`, `unsub`.
+ */
+room?: RoomId, 
+/**
+ * `sub`: the epoch of the room's stream.
+ */
+epoch?: string, 
+/**
+ * `sub`: events up to this sequence are sent now, later ones as they come.
+ */
+head?: number, 
+/**
+ * `sub`: whether everything after `after` follows. If not, following begins at `head`, and what lies
+ * before is to be had from a fresh snapshot.
+ */
+recovered?: boolean, };
+
+export type ResetReason = "gap_too_large" | "epoch_changed" | "late_event" | "not_member";
+
+export type RoomEvent = { room: RoomId, seq: number, 
+/**
+ * Sequence of the room's event before this one; 0 before the first.
+ */
+prev: number, 
+/**
+ * When the log stored it (RFC 3339, UTC).
+ */
+ts: string, 
+/**
+ * `null` for an event that no front wrote and none can vouch for.
+ */
+e: StoredEvent | null, };
+
+/**
+ * A room.
+ */
+export type RoomId = string;
+
+export type ServerFrame = { "t": "welcome" } & Welcome | { "t": "ok" } & Reply | { "t": "err", id?: number, code: number, title: string, detail?: string, retry_ms?: number, } | { "t": "ev" } & RoomEvent | { "t": "u" } & FeedEvent | { "t": "eph" } & Ephemeral | { "t": "reset", room?: RoomId, epoch: string, reason: ResetReason, } | { "t": "bye", code: number, retry_ms?: number, };
+
+export type StoredEvent = { 
+/**
+ * Version of the envelope and of the event in it.
+ */
+v: number, id: EventId, 
+/**
+ * Who caused it.
+ */
+by: UserId, } & ({ "type": "room.created", name: string, visibility: Visibility, members: Array<UserId>, } | { "type": "room.member_joined", user: UserId, } | { "type": "room.member_left", user: UserId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, } | { "type": "message.edited", mid: MessageId, body: string, } | { "type": "message.recalled", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
+
+export type Typing = { user: UserId, on: boolean, };
+
+/**
+ * A person's account.
+ */
+export type UserId = string;
+
+/**
+ * Who can find and join a room.
+ */
+export type Visibility = "public" | "private";
+
+export type Welcome = { conn: string, node: string, user: UserId, 
+/**
+ * Epoch of the stream that holds the person's feed, and the last sequence of the feed there.
+ */
+epoch: string, seq: number, 
+/**
+ * Whether `resume` was met: what was missed follows in `u` frames.
+ */
+recovered: boolean, 
+/**
+ * The server's clock in milliseconds since 1970.
+ */
+now: number, 
+/**
+ * A client that is silent for twice as long is taken for dead.
+ */
+heartbeat_ms: number, limits: ClientLimits, };
+
+/** Stable numbers of errors, see docs/errors.md. */
+export const ErrorCode = {
+  UsernameTaken: 1001,
+  EmailTaken: 1002,
+  UsernameInvalid: 1003,
+  EmailInvalid: 1004,
+  PasswordInvalid: 1005,
+  CredentialsWrong: 1006,
+  TokenMissing: 1007,
+  TokenInvalid: 1008,
+  TokenExpired: 1009,
+  RefreshInvalid: 1010,
+  RefreshReused: 1011,
+  SessionEnded: 1012,
+  UserNotFound: 1013,
+  MessageNotFound: 2001,
+  MessageEmpty: 2002,
+  MessageTooLong: 2003,
+  MessageInvalid: 2004,
+  NotAuthor: 2005,
+  MessageRecalled: 2006,
+  RoomNotFound: 3001,
+  NotMember: 3002,
+  RoomNameInvalid: 3003,
+  RoomFull: 3004,
+  RoomContended: 3005,
+  NotSubscribed: 3006,
+  TooManySubscriptions: 3007,
+  FrameMalformed: 4001,
+  FrameTooLarge: 4002,
+  NotText: 4003,
+  HelloExpected: 4004,
+  HelloRepeated: 4005,
+  BatchTooLong: 4006,
+  RateLimited: 5001,
+  LogUnavailable: 5002,
+  DatabaseUnavailable: 5003,
+  Busy: 5004,
+  Draining: 5005,
+  RequestInvalid: 5006,
+  NotFound: 5007,
+  MethodNotAllowed: 5008,
+  BodyTooLarge: 5009,
+  Internal: 5010,
+  ReadBehind: 5011,
+  CursorInvalid: 5012,
+  Unsupported: 5013,
+  UpgradeExpected: 5014,
+} as const;
