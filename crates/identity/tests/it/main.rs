@@ -1,0 +1,11 @@
+//! Accounts and sessions on a real Postgres, as the role of a front.
+
+#![allow(clippy::unwrap_used)]
+
+mod accounts;
+mod outbox;
+#[path = "../../../database/tests/postgres/mod.rs"]
+mod postgres;
+mod refresh;
+mod sessions;
+mod world;
