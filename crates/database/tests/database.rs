@@ -15,7 +15,7 @@ use postgres::{Server, passwords};
 
 #[tokio::test]
 async fn migrations_apply_once_and_are_known() {
-    let server = Server::shared();
+    let server = Server::shared().await;
     let name = server.empty_database().await;
     let mut admin = server.admin(&name).await;
     ensure_roles(&mut admin, &passwords()).await.unwrap();
@@ -31,7 +31,7 @@ async fn migrations_apply_once_and_are_known() {
 
 #[tokio::test]
 async fn two_migrators_do_not_collide() {
-    let server = Server::shared();
+    let server = Server::shared().await;
     let name = server.empty_database().await;
     let mut first = server.admin(&name).await;
     let mut second = server.admin(&name).await;
@@ -46,20 +46,22 @@ async fn two_migrators_do_not_collide() {
 
 #[tokio::test]
 async fn roles_get_the_passwords_given_last() {
-    let server = Server::start();
+    let server = Server::start().await;
     let name = server.empty_database().await;
     let mut admin = server.admin(&name).await;
     ensure_roles(&mut admin, &passwords()).await.unwrap();
     let front = Secret::new("quo'te\\d");
     ensure_roles(&mut admin, &Passwords { front, ..passwords() }).await.unwrap();
-    connect(&server.config("natterjack_front", "quo'te\\d", &name)).await.unwrap();
+    let mut config = server.role(Role::Front, &name);
+    config.server.password("quo'te\\d");
+    connect(&config).await.unwrap();
     let refused = connect(&server.role(Role::Front, &name)).await;
     assert!(matches!(refused, Err(Error::Unavailable(Outage::Postgres(_)))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_migration_without_roles_says_so() {
-    let server = Server::start();
+    let server = Server::start().await;
     let name = server.empty_database().await;
     let refused = migrate(&mut server.admin(&name).await).await;
     assert!(matches!(refused, Err(MigrateError::Roles(_))), "{refused:?}");
@@ -67,7 +69,7 @@ async fn a_migration_without_roles_says_so() {
 
 #[tokio::test]
 async fn rights_follow_the_schema_under_any_name_and_for_later_tables() {
-    let server = Server::shared();
+    let server = Server::shared().await;
     let name = server.migrated_database().await;
     let mut migrator = connect(&server.role(Role::Migrator, &name)).await.unwrap();
     migrate_schema(&mut migrator, Schema::Read, "read_next").await.unwrap();
@@ -103,8 +105,8 @@ async fn rights_follow_the_schema_under_any_name_and_for_later_tables() {
 
 #[tokio::test]
 async fn a_full_pool_refuses_in_bounded_time() {
-    let server = Server::shared();
-    let mut config = server.config("postgres", "admin", "postgres");
+    let server = Server::shared().await;
+    let mut config = server.config("postgres");
     (config.pool_size, config.acquire_timeout) = (1, Duration::from_millis(20));
     let pool = pool(&config);
     let held = pool.get().await.unwrap();
@@ -115,8 +117,8 @@ async fn a_full_pool_refuses_in_bounded_time() {
 
 #[tokio::test]
 async fn a_long_statement_is_cut_off_and_a_duplicate_named() {
-    let server = Server::shared();
-    let mut config = server.config("postgres", "admin", "postgres");
+    let server = Server::shared().await;
+    let mut config = server.config("postgres");
     config.statement_timeout = Duration::from_millis(50);
     let client = pool(&config).get().await.unwrap();
     let error = Error::from(client.batch_execute("SELECT pg_sleep(60)").await.unwrap_err());
@@ -129,28 +131,28 @@ async fn a_long_statement_is_cut_off_and_a_duplicate_named() {
 
 #[tokio::test]
 async fn the_pool_outlives_a_restart_of_postgres() {
-    let server = Server::start();
-    let pool = pool(&server.config("postgres", "admin", "postgres"));
+    let server = Server::start().await;
+    let pool = pool(&server.config("postgres"));
     let client = pool.get().await.unwrap();
-    server.stop();
+    server.stop().await;
     let error = Error::from(client.batch_execute("SELECT 1").await.unwrap_err());
     assert!(error.is_unavailable(), "{error:?}");
     drop(client);
     assert!(pool.get().await.unwrap_err().is_unavailable());
-    server.resume();
+    server.resume().await;
     pool.get().await.unwrap().batch_execute("SELECT 1").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_silent_postgres_is_unavailable_in_bounded_time() {
-    let server = Server::start();
-    let mut config = server.config("postgres", "admin", "postgres");
+    let server = Server::start().await;
+    let mut config = server.config("postgres");
     config.statement_timeout = Duration::from_millis(1);
     let pool = pool(&config);
     let client = pool.get().await.unwrap();
-    server.signal("STOP");
+    server.signal("STOP").await;
     let answer =
         pool.bounded(async { Ok::<_, Error>(client.batch_execute("SELECT 1").await?) }).await.unwrap_err();
     assert!(matches!(answer, Error::Unavailable(Outage::Silent)), "{answer:?}");
-    server.signal("CONT");
+    server.signal("CONT").await;
 }

@@ -113,9 +113,9 @@ async fn too_many_at_once_are_told_to_come_back() {
 
 #[tokio::test]
 async fn without_postgres_everything_is_unavailable_and_tokens_stay_good() {
-    let world = World::on(std::sync::Arc::new(Server::start())).await;
+    let world = World::on(std::sync::Arc::new(Server::start().await)).await;
     let login = world.register("ada").await;
-    world.server.stop();
+    world.server.stop().await;
     let identity = &world.identity;
     let register = identity.register(registration("bob", None)).await;
     assert!(matches!(register, Err(RegisterError::Unavailable(_))), "{register:?}");
@@ -127,6 +127,6 @@ async fn without_postgres_everything_is_unavailable_and_tokens_stay_good() {
     assert!(matches!(active, Err(natterjack_identity::SessionError::Unavailable(_))), "{active:?}");
     identity.access_tokens().verify(&login.access_token, world.now()).unwrap();
 
-    world.server.resume();
+    world.server.resume().await;
     identity.refresh(&login.refresh_token).await.unwrap();
 }

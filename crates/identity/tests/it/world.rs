@@ -29,7 +29,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        Self::on(Server::shared()).await
+        Self::on(Server::shared().await).await
     }
 
     pub async fn on(server: Arc<Server>) -> Self {
