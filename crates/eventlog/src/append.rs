@@ -120,12 +120,11 @@ impl Pending {
     async fn attempts(&mut self) -> Result<Appended, AppendError> {
         let mut delay = RETRY_DELAY;
         loop {
-            let sent = match self.first.take() {
-                Some(sent) => sent,
-                None => {
-                    self.log.publish.connected().await;
-                    self.log.attempt(&self.event).await
-                }
+            let sent = if let Some(sent) = self.first.take() {
+                sent
+            } else {
+                self.log.publish.connected().await;
+                self.log.attempt(&self.event).await
             };
             let error = match sent {
                 Ok(ack) => match ack.await {

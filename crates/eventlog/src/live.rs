@@ -67,12 +67,13 @@ impl Log {
         Ok(self.publish.client.publish(subject, body).await?)
     }
 
+    /// Messages sent by [`Log::broadcast`] to `subject`, which may have wildcards: subject and body of each.
     pub async fn listen(
         &self,
         subject: &str,
-    ) -> Result<impl Stream<Item = Bytes> + Unpin + use<>, FollowError> {
+    ) -> Result<impl Stream<Item = (String, Bytes)> + Unpin + use<>, FollowError> {
         let subscriber = self.live.client.subscribe(subject.to_owned()).await?;
-        Ok(subscriber.map(|message| message.payload))
+        Ok(subscriber.map(|message| (message.subject.to_string(), message.payload)))
     }
 }
 

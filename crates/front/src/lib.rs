@@ -1,1 +1,26 @@
-//! Placeholder.
+//! A front: REST and WebSocket for clients, appending to the log, fan-out of what is live.
+//!
+//! It keeps nothing that another front needs: everything it knows it can read again from the log and from
+//! Postgres. It writes no read model. Start with [`run`]; the way in is `ws::session` and `ws::requests`, the way
+//! out `hub::actor` and `ws::outbox`.
+
+mod config;
+mod fault;
+mod hub;
+mod identity;
+mod messages;
+pub mod metrics;
+mod projected;
+mod registry;
+mod relay;
+mod rest;
+mod revocation;
+mod rooms;
+mod run;
+mod serve;
+mod store;
+mod ws;
+
+pub use config::Config;
+pub use rest::openapi;
+pub use run::{RunError, run};

@@ -1,0 +1,154 @@
+//! Settings of a front, one struct for each concern.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use natterjack_runtime::{config::Reader, lifecycle, ops};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where REST and WebSocket are served.
+    pub listen: SocketAddr,
+    pub ops: ops::Config,
+    /// The front's name in `welcome`, logs and metrics.
+    pub node: String,
+    /// Directory of the built browser client; without it only the interfaces are served.
+    pub web_dir: Option<PathBuf>,
+    pub http: HttpConfig,
+    pub socket: SocketConfig,
+    pub hub: HubConfig,
+    pub lifecycle: lifecycle::Config,
+    pub log: natterjack_eventlog::Config,
+    pub database: natterjack_database::Config,
+    pub identity: natterjack_identity::Config,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Origins of other sites whose pages may use the REST interface.
+    pub cors_origins: Vec<String>,
+    /// Whether `X-Forwarded-For` tells the client's address. Only behind a proxy that sets it.
+    pub trust_proxy: bool,
+    pub body_max_bytes: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long a read with `at_least` waits for the read model.
+    pub read_wait: Duration,
+    /// Open connections of this front.
+    pub connections_max: usize,
+    /// Attempts to register, log in or refresh, for each address and minute.
+    pub auth_per_minute: u32,
+    /// Other requests, for each person and second; twice as many at once.
+    pub requests_per_second: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct SocketConfig {
+    /// Longest message from a client.
+    pub frame_max_bytes: usize,
+    pub message_max_chars: usize,
+    pub subscriptions_max: usize,
+    /// Connections of one person to this front.
+    pub connections_per_user: usize,
+    /// Frames of one connection: per second, and at once.
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
+    /// Appends of one connection that wait for their acknowledgement.
+    pub sends_in_flight: usize,
+    /// What may wait to be written to one client.
+    pub outbox_max_bytes: usize,
+    /// How long a client may take to say hello.
+    pub hello_timeout: Duration,
+    /// A client that is silent for twice as long is closed.
+    pub heartbeat: Duration,
+    /// A client that reads nothing for so long while something waits is closed.
+    pub stall_timeout: Duration,
+    /// Closing all connections of a draining front is spread over this time.
+    pub drain_window: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Events of each served room kept in memory, in number and bytes.
+    pub tail_events: usize,
+    pub tail_bytes: usize,
+    /// A room without connections is served for so long.
+    pub idle: Duration,
+    /// How often the heads of the served rooms are compared with the log.
+    pub heads_period: Duration,
+    /// Reads of the log by subject at once: they hold up those who append.
+    pub deep_reads: usize,
+    /// Members of a room.
+    pub members_max: usize,
+}
+
+impl Config {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            listen: r.parse("NATTERJACK_LISTEN", ([127, 0, 0, 1], 8080).into()),
+            ops: ops::Config::read(r),
+            node: r.text("NATTERJACK_NODE", Some(&format!("front-{}", std::process::id()))),
+            web_dir: r.optional("NATTERJACK_WEB_DIR"),
+            http: HttpConfig::read(r),
+            socket: SocketConfig::read(r),
+            hub: HubConfig::read(r),
+            lifecycle: lifecycle::Config::read(r),
+            log: natterjack_eventlog::Config::read(r),
+            database: natterjack_database::Config::read(r),
+            identity: natterjack_identity::Config::read(r),
+        }
+    }
+}
+
+impl HttpConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            cors_origins: r.list("NATTERJACK_CORS_ORIGINS", ""),
+            trust_proxy: r.parse("NATTERJACK_TRUST_PROXY", false),
+            body_max_bytes: r.in_range("NATTERJACK_BODY_MAX_BYTES", 65_536, 4_096..=16_777_216),
+            header_timeout: r.millis("NATTERJACK_HEADER_TIMEOUT_MS", 10_000),
+            request_timeout: r.millis("NATTERJACK_REQUEST_TIMEOUT_MS", 30_000),
+            read_wait: r.millis("NATTERJACK_READ_WAIT_MS", 3_000),
+            connections_max: r.in_range("NATTERJACK_CONNECTIONS_MAX", 15_000, 1..=1_000_000),
+            auth_per_minute: r.in_range("NATTERJACK_AUTH_PER_MINUTE", 30, 1..=1_000_000),
+            requests_per_second: r.in_range("NATTERJACK_REQUESTS_PER_SECOND", 50, 1..=1_000_000),
+        }
+    }
+}
+
+impl SocketConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            frame_max_bytes: r.in_range("NATTERJACK_FRAME_MAX_BYTES", 65_536, 1_024..=98_304),
+            message_max_chars: r.in_range(
+                "NATTERJACK_MESSAGE_MAX_CHARS",
+                8_000,
+                1..=natterjack_domain::values::MESSAGE_BODY_MAX_CHARS,
+            ),
+            subscriptions_max: r.in_range("NATTERJACK_SUBSCRIPTIONS_MAX", 500, 1..=10_000),
+            connections_per_user: r.in_range("NATTERJACK_CONNECTIONS_PER_USER", 20, 1..=10_000),
+            frames_per_second: r.in_range("NATTERJACK_FRAMES_PER_SECOND", 50, 1..=1_000_000),
+            frames_burst: r.in_range("NATTERJACK_FRAMES_BURST", 200, 1..=1_000_000),
+            sends_in_flight: r.in_range("NATTERJACK_SENDS_IN_FLIGHT", 64, 1..=4_096),
+            outbox_max_bytes: r.in_range("NATTERJACK_OUTBOX_MAX_BYTES", 1_048_576, 65_536..=67_108_864),
+            hello_timeout: r.millis("NATTERJACK_HELLO_TIMEOUT_MS", 10_000),
+            heartbeat: r.millis("NATTERJACK_HEARTBEAT_MS", 25_000),
+            stall_timeout: r.millis("NATTERJACK_STALL_TIMEOUT_MS", 60_000),
+            drain_window: r.millis("NATTERJACK_DRAIN_WINDOW_MS", 5_000),
+        }
+    }
+}
+
+impl HubConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            tail_events: r.in_range("NATTERJACK_TAIL_EVENTS", 256, 1..=65_536),
+            tail_bytes: r.in_range("NATTERJACK_TAIL_BYTES", 262_144, 1_024..=67_108_864),
+            idle: r.secs("NATTERJACK_ROOM_IDLE_SECS", 60),
+            heads_period: r.millis("NATTERJACK_HEADS_PERIOD_MS", 10_000),
+            deep_reads: r.in_range("NATTERJACK_DEEP_READS", 4, 1..=64),
+            members_max: r.in_range("NATTERJACK_MEMBERS_MAX", 10_000, 2..=1_000_000),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! An error on its way to a client: the one place where errors become codes.
+
+use std::{error::Error, fmt, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use natterjack_domain::{InvalidText, message, room};
+use natterjack_eventlog::{AppendError, ReadError};
+use natterjack_wire::{ErrorCode, Problem, ServerFrame};
+
+use crate::hub::OpenError;
+
+/// What a client is told, and what only the log is told.
+#[derive(Debug)]
+pub struct Fault {
+    pub code: ErrorCode,
+    detail: Option<String>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// When to try again after an outage.
+const RETRY_DEFAULT: Duration = Duration::from_secs(2);
+
+impl Fault {
+    /// An error whose cause is the operator's business.
+    pub fn caused(code: ErrorCode, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..Self::from(code) }
+    }
+
+    #[must_use]
+    pub fn because(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// Logs a failure of ours, with its causes, once. What a client did wrong is no news.
+    pub fn log(&self) {
+        if let Some(source) = &self.source {
+            let error = source.as_ref() as &dyn Error;
+            if self.code == ErrorCode::Internal {
+                tracing::error!(error, code = self.code.number(), "{}", self.code.title());
+            } else {
+                tracing::warn!(error, code = self.code.number(), "{}", self.code.title());
+            }
+        }
+    }
+
+    pub fn frame(&self, id: Option<u64>) -> ServerFrame {
+        ServerFrame::Err {
+            id,
+            code: self.code.number(),
+            title: self.code.title(),
+            detail: self.detail.clone(),
+            retry_ms: self.retry_ms(),
+        }
+    }
+
+    fn retry_ms(&self) -> Option<u64> {
+        let wait = self.retry_after.or_else(|| self.code.is_transient().then_some(RETRY_DEFAULT))?;
+        Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.title())
+    }
+}
+
+impl From<ErrorCode> for Fault {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, detail: None, retry_after: None, source: None }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_ms = self.retry_ms();
+        let problem = Problem { detail: self.detail, retry_ms, ..Problem::new(self.code) };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(ms) = retry_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<room::Rejection> for Fault {
+    fn from(rejection: room::Rejection) -> Self {
+        match rejection {
+            room::Rejection::NotFound => ErrorCode::RoomNotFound.into(),
+            room::Rejection::NotMember => ErrorCode::NotMember.into(),
+            room::Rejection::Full { .. } => Self::from(ErrorCode::RoomFull).because(rejection.to_string()),
+            room::Rejection::Exists => Self::caused(ErrorCode::Internal, rejection),
+        }
+    }
+}
+
+impl From<message::Rejection> for Fault {
+    fn from(rejection: message::Rejection) -> Self {
+        match rejection {
+            message::Rejection::NotAuthor => ErrorCode::NotAuthor.into(),
+            message::Rejection::Recalled => ErrorCode::MessageRecalled.into(),
+        }
+    }
+}
+
+/// As a message's text; room names have a code of their own.
+impl From<InvalidText> for Fault {
+    fn from(error: InvalidText) -> Self {
+        let code = match error {
+            InvalidText::Empty => ErrorCode::MessageEmpty,
+            InvalidText::TooLong { .. } => ErrorCode::MessageTooLong,
+            InvalidText::ControlCharacter(_) => ErrorCode::MessageInvalid,
+        };
+        Self::from(code).because(error.to_string())
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NoSuchRoom => ErrorCode::RoomNotFound.into(),
+            OpenError::Follow(_) | OpenError::Read(_) => Self::caused(ErrorCode::LogUnavailable, error),
+        }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        Self::caused(ErrorCode::LogUnavailable, error)
+    }
+}
+
+impl From<AppendError> for Fault {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict => Self::caused(ErrorCode::RoomContended, error),
+            AppendError::Refused(_) | AppendError::Unavailable(_) => {
+                Self::caused(ErrorCode::LogUnavailable, error)
+            }
+        }
+    }
+}
+
+/// What went wrong with Postgres. A client can only wait, or has found a defect.
+impl From<natterjack_database::Error> for Fault {
+    fn from(error: natterjack_database::Error) -> Self {
+        if error.is_unavailable() {
+            Self::caused(ErrorCode::DatabaseUnavailable, error)
+        } else {
+            Self::caused(ErrorCode::Internal, error)
+        }
+    }
+}
+
+impl From<natterjack_readmodel::Error> for Fault {
+    fn from(error: natterjack_readmodel::Error) -> Self {
+        match error {
+            natterjack_readmodel::Error::Database(error) => error.into(),
+            natterjack_readmodel::Error::Cursor(_) => ErrorCode::CursorInvalid.into(),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The task that serves one topic: it follows the log, keeps the tail, and writes to the members' sockets.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use natterjack_domain::{UserId, room};
+use natterjack_eventlog::{Event, Kind, Live, Log, ReadError, Signal, Subject, Topic};
+use natterjack_wire::{
+    Fact, ServerFrame, StoredEvent,
+    frame::{Ephemeral, Reply, ResetReason},
+};
+use tokio::{
+    select,
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Handle,
+    chain::{Chain, Link},
+    command::{Answer, Attach, Attached, Command, Member},
+    tail::Tail,
+};
+use crate::{metrics, ws::encode};
+
+/// Events that are joined into one write, at most; the rest follows in the next.
+const JOIN_MAX_EVENTS: usize = 64;
+/// Events read from the log at once when a gap is repaired.
+const REPAIR_PAGE: usize = 500;
+const REPAIR_RETRY: Duration = Duration::from_millis(200);
+
+pub(super) struct Actor {
+    pub handle: Arc<Handle>,
+    pub log: Log,
+    pub live: Live,
+    pub chain: Chain,
+    pub tail: Tail,
+    pub commands: mpsc::Receiver<Command>,
+    pub members: Vec<Member>,
+    pub pending: Vec<Bytes>,
+    /// The topic's head before the first pending frame.
+    pub pending_before: u64,
+    /// Set while a gap could not be repaired yet: live events are not forwarded, the log is asked again.
+    pub repair_at: Option<Instant>,
+    pub idle_limit: Duration,
+    pub idle_since: Instant,
+    pub deep_reads: Arc<Semaphore>,
+}
+
+impl Actor {
+    /// Serves the topic until nobody has been attached for a while, or until it is told to stop.
+    pub async fn run(mut self) {
+        loop {
+            let repair = self.repair_at;
+            let idle = self.members.is_empty().then(|| self.idle_since + self.idle_limit);
+            select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(command) => if self.command(command).await.is_break() { break },
+                    None => break,
+                },
+                signal = self.live.next() => match signal {
+                    Some(signal) => self.receive(signal).await,
+                    None => break,
+                },
+                () = sleep_until(repair.unwrap_or_else(Instant::now)), if repair.is_some() => {
+                    self.repair(0).await;
+                }
+                () = sleep_until(idle.unwrap_or_else(Instant::now)), if idle.is_some() => break,
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> std::ops::ControlFlow<()> {
+        match command {
+            Command::Attach(attach) => self.attach(*attach),
+            Command::Detach { conn } => {
+                self.members.retain(|member| member.conn != conn);
+                self.idle_since = Instant::now();
+            }
+            Command::Check(heads) => {
+                if self.chain.is_behind(heads) && self.repair_at.is_none() {
+                    metrics::gap("heads");
+                    self.repair(heads.state.max(heads.timeline)).await;
+                }
+            }
+            Command::Find { mid, found } => {
+                let _ = found.send(self.tail.message(mid));
+            }
+            Command::Refresh(done) => {
+                self.repair(0).await;
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+            Command::Abandon(reason) => {
+                self.reset(reason);
+                return std::ops::ControlFlow::Break(());
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Takes what has arrived, as much as is there, and writes it in one go.
+    async fn receive(&mut self, first: Signal) {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(signal) = next {
+            match signal {
+                Signal::Event(event) => {
+                    if let Some(missing_up_to) = self.take(&event) {
+                        self.flush();
+                        self.repair(missing_up_to).await;
+                    }
+                }
+                Signal::Ephemeral(body) => self.forward_ephemeral(&body),
+                Signal::Unreadable(reason) => {
+                    tracing::warn!(%reason, topic = %self.handle.topic, "skipping a message that is no event");
+                }
+            }
+            taken += 1;
+            if taken == JOIN_MAX_EVENTS {
+                break;
+            }
+            next = self.live.next().now_or_never().flatten();
+        }
+        self.flush();
+    }
+
+    /// Applies a live event. Gives its sequence when events before it are missing.
+    fn take(&mut self, event: &Event) -> Option<u64> {
+        if self.repair_at.is_some() || event.subject.topic != self.handle.topic {
+            return None;
+        }
+        match self.chain.check(event.subject.kind, event.seq, event.last) {
+            Link::Seen => None,
+            Link::Next => {
+                self.apply(event);
+                None
+            }
+            Link::Broken => {
+                metrics::gap("chain");
+                Some(event.seq)
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        let before = self.chain.advance(event.subject.kind, event.seq);
+        let frame = encode::event(self.handle.topic, event, before);
+        if self.pending.is_empty() {
+            self.pending_before = before;
+        }
+        self.tail.push(event.seq, frame.clone());
+        self.pending.push(frame);
+        self.handle.set_head(self.chain.head());
+        if event.subject.kind == Kind::State
+            && let Some(user) = self.handle.fold(event)
+        {
+            // Who left gets the event that says so, and nothing after it.
+            self.flush();
+            self.members.retain(|member| member.user != user);
+        }
+    }
+
+    /// Writes the pending frames to every member. A member whose outbox is full is let go: its session comes
+    /// back for the rest.
+    fn flush(&mut self) {
+        let joined = match self.pending.as_slice() {
+            [] => return,
+            [one] => one.clone(),
+            many => {
+                let mut joined = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+                for frame in many {
+                    joined.extend_from_slice(frame);
+                }
+                joined.freeze()
+            }
+        };
+        let (topic, before) = (self.handle.topic, self.pending_before);
+        metrics::delivered(self.pending.len() * self.members.len());
+        self.members.retain(|member| member.outbox.push_events(topic, before, &joined));
+        self.pending.clear();
+        if self.members.is_empty() {
+            self.idle_since = Instant::now();
+        }
+    }
+
+    fn forward_ephemeral(&mut self, body: &[u8]) {
+        let Ok(ephemeral) = serde_json::from_slice::<Ephemeral>(body) else { return };
+        let typist = ephemeral.typing.first().map(|t| t.user);
+        let frame = encode::frame(&ServerFrame::Eph(ephemeral));
+        for member in self.members.iter().filter(|m| Some(m.user) != typist) {
+            member.outbox.push_ephemeral(&frame);
+        }
+    }
+
+    fn attach(&mut self, mut attach: Attach) {
+        let user = attach.member.user;
+        if let Err(rejection) = self.handle.authorise(user) {
+            let _ = attach.done.send(Attached::Refused(rejection));
+            return;
+        }
+        self.members.retain(|member| member.conn != attach.member.conn);
+        let frames = match attach.after {
+            None => None,
+            Some(after) => match self.tail.after(after) {
+                Some(frames) if frames.len() <= attach.limit => Some(frames),
+                Some(_) => {
+                    // More than was asked for: the client takes a fresh snapshot.
+                    attach.replayed.clear();
+                    attach.after = None;
+                    attach.recovered = Some(false);
+                    None
+                }
+                None => {
+                    let done = std::mem::replace(&mut attach.done, tokio::sync::oneshot::channel().0);
+                    let _ = done.send(Attached::Behind(Box::new(attach)));
+                    return;
+                }
+            },
+        };
+        let mut out = BytesMut::new();
+        if let Some(answer) = answer(&attach, &self.handle, self.chain.head()) {
+            out.extend_from_slice(&answer);
+        }
+        for frame in attach.replayed.iter().chain(frames.into_iter().flatten()) {
+            out.extend_from_slice(frame);
+        }
+        if !out.is_empty() {
+            attach.member.outbox.push(&out.freeze());
+        }
+        self.members.push(attach.member);
+        let _ = attach.done.send(Attached::Live { head: self.chain.head() });
+    }
+
+    /// Reads from the log what is missing, at least up to `up_to`, and forwards it in order.
+    async fn repair(&mut self, up_to: u64) {
+        match self.read_missing().await {
+            Ok(()) if self.chain.head() >= up_to => self.repair_at = None,
+            // A replica that answers may be a little behind the one that published.
+            Ok(()) => self.repair_at = Some(Instant::now() + REPAIR_RETRY),
+            Err(error) => {
+                tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired");
+                self.repair_at = Some(Instant::now() + REPAIR_RETRY);
+            }
+        }
+    }
+
+    async fn read_missing(&mut self) -> Result<(), ReadError> {
+        let topic = self.handle.topic;
+        let deep_reads = self.deep_reads.clone();
+        let _permit = deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
+        let heads = self.log.heads(topic).await?;
+        while self.chain.is_behind(heads) {
+            let page = self.log.tail(topic, self.chain.head(), REPAIR_PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for event in page {
+                self.apply(&event);
+            }
+            self.flush();
+        }
+        if self.chain.is_behind(heads) && self.chain.head() >= heads.state.max(heads.timeline) {
+            self.take_late(heads.state > self.chain.head_of(Kind::State)).await?;
+        }
+        Ok(())
+    }
+
+    /// An event turned up that lies before others that were forwarded. It cannot be put in its place any more:
+    /// the members are told to start anew.
+    async fn take_late(&mut self, state: bool) -> Result<(), ReadError> {
+        metrics::gap("late");
+        let subject = match self.handle.topic {
+            Topic::Room(room) if state => Subject::state(room),
+            Topic::Room(room) => Subject::timeline(room),
+            Topic::User(user) => Subject::feed(user),
+        };
+        let known = self.chain.head_of(subject.kind);
+        for event in self.log.tail_of(subject, known, REPAIR_PAGE).await? {
+            self.chain.advance(subject.kind, event.seq);
+            self.handle.fold(&event);
+        }
+        self.tail.clear(self.chain.head());
+        self.reset(ResetReason::LateEvent);
+        Ok(())
+    }
+
+    fn reset(&mut self, reason: ResetReason) {
+        let room = match self.handle.topic {
+            Topic::Room(room) => Some(room),
+            Topic::User(_) => None,
+        };
+        let frame = encode::frame(&ServerFrame::Reset { room, epoch: self.handle.epoch.to_string(), reason });
+        for member in self.members.drain(..) {
+            member.outbox.push(&frame);
+        }
+        self.idle_since = Instant::now();
+    }
+}
+
+fn answer(attach: &Attach, handle: &Handle, head: u64) -> Option<Bytes> {
+    let frame = match &attach.answer {
+        Answer::CatchUp => return None,
+        Answer::Sub { id } => ServerFrame::Ok(Reply {
+            id: *id,
+            room: match handle.topic {
+                Topic::Room(room) => Some(room),
+                Topic::User(_) => None,
+            },
+            epoch: Some(handle.epoch.to_string()),
+            head: Some(head),
+            recovered: attach.recovered,
+            ..Reply::default()
+        }),
+        Answer::Welcome(welcome) => {
+            let mut welcome = (**welcome).clone();
+            welcome.epoch = handle.epoch.to_string();
+            welcome.seq = head;
+            welcome.recovered = attach.recovered == Some(true);
+            ServerFrame::Welcome(welcome)
+        }
+    };
+    Some(encode::frame(&frame))
+}
+
+/// The room event that a stored event holds; none for events that no front wrote.
+pub(super) fn room_event(event: &Event) -> Option<room::Event> {
+    if !event.known {
+        return None;
+    }
+    match StoredEvent::decode(&event.body).map(StoredEvent::fact) {
+        Ok(Fact::Room(event)) => Some(event),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::error!(%error, seq = event.seq, subject = %event.subject, "an event cannot be read");
+            None
+        }
+    }
+}
+
+/// The person whom a room event takes out of the room.
+pub(super) fn leaver(event: &room::Event) -> Option<UserId> {
+    match event {
+        room::Event::MemberLeft { user, .. } => Some(*user),
+        room::Event::Created { .. } | room::Event::MemberJoined { .. } => None,
+    }
+}

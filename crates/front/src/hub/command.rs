@@ -1,0 +1,74 @@
+//! What a topic's task is asked to do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use natterjack_domain::{MessageId, UserId, room::Rejection};
+use natterjack_eventlog::Heads;
+use natterjack_wire::frame::{ResetReason, Welcome};
+use tokio::sync::oneshot;
+
+use super::tail::Recent;
+use crate::ws::outbox::Outbox;
+
+/// Names a connection within this process.
+pub type ConnId = u64;
+
+/// A connection that gets a topic's events.
+#[derive(Clone)]
+pub struct Member {
+    pub conn: ConnId,
+    pub user: UserId,
+    pub outbox: Arc<Outbox>,
+}
+
+pub enum Command {
+    Attach(Box<Attach>),
+    Detach {
+        conn: ConnId,
+    },
+    /// These are the log's heads: has anything been missed?
+    Check(Heads),
+    /// What does the tail know of this message?
+    Find {
+        mid: MessageId,
+        found: oneshot::Sender<Recent>,
+    },
+    /// Read from the log what may be missing, then say so.
+    Refresh(oneshot::Sender<()>),
+    /// Tell the members to start anew, and end.
+    Abandon(ResetReason),
+}
+
+/// Asks for a topic's events after `after`, or from now on.
+pub struct Attach {
+    pub member: Member,
+    pub after: Option<u64>,
+    /// Frames that precede those after `after`, read from the store.
+    pub replayed: Vec<Bytes>,
+    /// Most events that are sent again.
+    pub limit: usize,
+    /// Whether everything that the client missed is sent; unset when it did not ask.
+    pub recovered: Option<bool>,
+    pub answer: Answer,
+    pub done: oneshot::Sender<Attached>,
+}
+
+/// The frame that precedes the events.
+pub enum Answer {
+    Sub {
+        id: u64,
+    },
+    Welcome(Box<Welcome>),
+    /// None: the connection was attached before and fell behind.
+    CatchUp,
+}
+
+pub enum Attached {
+    Live {
+        head: u64,
+    },
+    /// The tail does not reach back so far: read on in the store and ask again.
+    Behind(Box<Attach>),
+    Refused(Rejection),
+}

@@ -1,0 +1,182 @@
+//! The last events of a topic, ready to be sent again.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use natterjack_domain::{
+    MessageId,
+    message::{self, Message},
+};
+use natterjack_wire::{Fact, StoredEvent};
+use serde::Deserialize;
+
+use crate::ws::encode;
+
+/// Encoded frames of a topic's newest events, bounded in number and bytes. It is contiguous: between two
+/// frames of it the topic has no other event.
+pub struct Tail {
+    frames: VecDeque<Entry>,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+    /// The tail holds every event of the topic after this sequence.
+    complete_after: u64,
+}
+
+/// What a tail knows of one message.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Recent {
+    /// It was posted within the tail.
+    pub posted: Option<Message>,
+    /// What was done to it within the tail, in order.
+    pub changes: Vec<message::Event>,
+    /// The tail tells nothing of what happened up to here.
+    pub complete_after: u64,
+}
+
+struct Entry {
+    seq: u64,
+    frame: Bytes,
+}
+
+impl Tail {
+    /// An empty tail of a topic whose head is `head`.
+    pub fn new(head: u64, max_events: usize, max_bytes: usize) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, max_events, max_bytes, complete_after: head }
+    }
+
+    /// Adds the event that follows the last one.
+    pub fn push(&mut self, seq: u64, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(Entry { seq, frame });
+        while self.frames.len() > self.max_events || self.bytes > self.max_bytes {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.frame.len();
+            self.complete_after = oldest.seq;
+        }
+    }
+
+    /// Forgets everything: the topic's events up to `head` cannot be vouched for.
+    pub fn clear(&mut self, head: u64) {
+        self.frames.clear();
+        self.bytes = 0;
+        self.complete_after = head;
+    }
+
+    /// Looks a message up. The frames are searched as bytes first: this is for the rare edit, and costs the
+    /// events that pass by nothing.
+    pub fn message(&self, mid: MessageId) -> Recent {
+        let needle = mid.to_string();
+        let mut recent = Recent { complete_after: self.complete_after, ..Recent::default() };
+        for entry in &self.frames {
+            if memchr::memmem::find(&entry.frame, needle.as_bytes()).is_none() {
+                continue;
+            }
+            match message_event(&entry.frame) {
+                Some(message::Event::Posted { id, by, .. }) if id == mid => {
+                    let first = Message { id, author: by, recalled: false };
+                    recent.posted.get_or_insert(first);
+                }
+                Some(event @ (message::Event::Edited { id, .. } | message::Event::Recalled { id, .. }))
+                    if id == mid =>
+                {
+                    recent.changes.push(event);
+                }
+                _ => {}
+            }
+        }
+        recent
+    }
+
+    /// The frames after `after`, in order; none when the tail does not reach back so far.
+    pub fn after(&self, after: u64) -> Option<impl ExactSizeIterator<Item = &Bytes>> {
+        if after < self.complete_after {
+            return None;
+        }
+        let first = self.frames.partition_point(|entry| entry.seq <= after);
+        Some(self.frames.range(first..).map(|entry| &entry.frame))
+    }
+}
+
+fn message_event(frame: &[u8]) -> Option<message::Event> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(borrow)]
+        e: &'a serde_json::value::RawValue,
+    }
+    let frame: Frame<'_> = serde_json::from_slice(encode::payload(frame)).ok()?;
+    match StoredEvent::decode(frame.e.get().as_bytes()).ok()?.fact() {
+        Fact::Message(event) => Some(event),
+        Fact::Room(_) | Fact::User(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use natterjack_domain::{ClientId, MessageBody, RoomId, UserId};
+    use natterjack_eventlog::{Event, Subject};
+
+    use super::*;
+
+    #[test]
+    fn it_tells_what_it_knows_of_a_message() {
+        let (room, author, cid) = (RoomId::random(), UserId::random(), ClientId::random());
+        let id = MessageId::derive(room, author, cid);
+        let body = MessageBody::parse("x", 10).unwrap();
+        let other = MessageId::random();
+        let posted = message::Event::Posted { id, by: author, cid, body: body.clone(), reply_to: None };
+        let reply =
+            message::Event::Posted { id: other, by: author, cid, body: body.clone(), reply_to: Some(id) };
+        let edited = message::Event::Edited { id, by: author, body };
+        let mut tail = Tail::new(4, 10, 10_000);
+        for (seq, fact) in (5..).zip([&posted, &reply, &edited]) {
+            let id = match fact {
+                message::Event::Posted { id, .. } => (*id).into(),
+                _ => natterjack_domain::EventId::random(),
+            };
+            let body = StoredEvent::new(id, &Fact::Message(fact.clone())).encode();
+            let ts = "2026-11-20T19:00:00Z".to_owned();
+            let subject = Subject::timeline(room);
+            let event = Event { subject, seq, last: None, ts, known: true, body };
+            tail.push(seq, encode::event(subject.topic, &event, seq - 1));
+        }
+        let message = Message { id, author, recalled: false };
+        let expected = Recent { posted: Some(message), changes: vec![edited], complete_after: 4 };
+        assert_eq!(tail.message(id), expected);
+        assert_eq!(tail.message(MessageId::random()), Recent { complete_after: 4, ..Recent::default() });
+    }
+
+    fn frames(tail: &Tail, after: u64) -> Option<Vec<&[u8]>> {
+        tail.after(after).map(|frames| frames.map(AsRef::as_ref).collect())
+    }
+
+    #[test]
+    fn it_gives_what_follows_and_admits_what_it_no_longer_has() {
+        let mut tail = Tail::new(10, 3, 100);
+        assert_eq!(frames(&tail, 10), Some(vec![]));
+        assert_eq!(frames(&tail, 9), None);
+        tail.push(12, Bytes::from_static(b"a"));
+        tail.push(15, Bytes::from_static(b"b"));
+        assert_eq!(frames(&tail, 10), Some(vec![&b"a"[..], b"b"]));
+        assert_eq!(frames(&tail, 11), Some(vec![&b"a"[..], b"b"]));
+        assert_eq!(frames(&tail, 12), Some(vec![&b"b"[..]]));
+        assert_eq!(frames(&tail, 99), Some(vec![]));
+        tail.push(16, Bytes::from_static(b"c"));
+        tail.push(17, Bytes::from_static(b"d"));
+        assert_eq!(frames(&tail, 11), None);
+        assert_eq!(frames(&tail, 12).map(|f| f.len()), Some(3));
+    }
+
+    #[test]
+    fn it_is_bounded_in_bytes() {
+        let mut tail = Tail::new(0, 100, 10);
+        for seq in 1..=5 {
+            tail.push(seq, Bytes::from_static(b"1234"));
+        }
+        assert_eq!(frames(&tail, 2), None);
+        assert_eq!(frames(&tail, 3).map(|f| f.len()), Some(2));
+        tail.push(6, Bytes::from(vec![0; 11]));
+        assert_eq!(frames(&tail, 5), None);
+        assert_eq!(frames(&tail, 6), Some(vec![]));
+    }
+}

@@ -1,0 +1,74 @@
+//! Compares the heads of all served topics with the log: what is republished is sent at most once, and a
+//! lost last event shows nowhere else.
+
+use std::{collections::HashMap, sync::Arc};
+
+use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Topic};
+use natterjack_wire::frame::ResetReason;
+use tokio::{
+    select,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Handle, Hub};
+
+impl Hub {
+    /// Runs until `stop`: a round after every gap of the connection, and one in each period.
+    pub async fn watch(self, stop: CancellationToken) {
+        let mut link = self.0.log.link();
+        let mut gaps = link.borrow().gaps;
+        let mut period = interval(self.0.config.heads_period);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            select! {
+                () = stop.cancelled() => return,
+                _ = period.tick() => {}
+                changed = link.changed() => if changed.is_err() { return },
+            }
+            let now = *link.borrow_and_update();
+            if !now.connected {
+                continue;
+            }
+            if now.gaps != gaps {
+                match self.0.log.recheck().await {
+                    Ok(true) => self.abandon_all().await,
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "the streams cannot be checked after a reconnect"),
+                }
+                gaps = now.gaps;
+            }
+            self.compare_heads().await;
+        }
+    }
+
+    fn served(&self) -> Vec<Arc<Handle>> {
+        self.0.topics.lock().values().filter_map(|cell| cell.get().cloned()).collect()
+    }
+
+    async fn compare_heads(&self) {
+        let mut by_stream: HashMap<u16, Vec<Arc<Handle>>> = HashMap::new();
+        for handle in self.served() {
+            by_stream.entry(self.0.log.stream_of(handle.topic)).or_default().push(handle);
+        }
+        for (stream, handles) in by_stream {
+            for some in handles.chunks(HEADS_MAX_SUBJECTS / 2) {
+                let topics: Vec<Topic> = some.iter().map(|handle| handle.topic).collect();
+                match self.0.log.heads_of(stream, &topics).await {
+                    Ok(heads) => some.iter().zip(heads).for_each(|(handle, heads)| handle.check(heads)),
+                    Err(error) => tracing::debug!(%error, "heads cannot be compared"),
+                }
+            }
+        }
+    }
+
+    /// The log is another one: nothing that is known of any topic holds.
+    async fn abandon_all(&self) {
+        tracing::error!("the log was replaced: every client starts anew");
+        for handle in self.served() {
+            if handle.epoch != self.0.log.epoch_of(handle.topic) {
+                handle.abandon(ResetReason::EpochChanged).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The REST interface: extract, authorise, act, respond.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware,
+    response::IntoResponse,
+    routing::get,
+};
+use natterjack_wire::ErrorCode;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::CorsLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    services::{ServeDir, ServeFile},
+    set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+mod auth;
+mod events;
+mod extract;
+mod limit;
+mod messages;
+mod observe;
+mod people;
+mod rooms;
+
+pub use limit::Limiter;
+
+use crate::{
+    config::HttpConfig, fault::Fault, identity::Accounts, projected::Projected, rooms::Rooms, store::Store,
+    ws,
+};
+
+/// What the handlers draw on; each takes the one thing that it needs.
+#[derive(Clone, axum::extract::FromRef)]
+pub struct Parts {
+    pub sockets: Arc<ws::Context>,
+    pub accounts: Accounts,
+    pub rooms: Rooms,
+    pub store: Store,
+    pub projected: Projected,
+    pub limiter: Arc<Limiter>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Natterjack",
+        description = "The REST interface of a Natterjack front. Live events come over the WebSocket at /v1/ws, see \
+                       docs/protocol.md. Errors are RFC 9457 problems with stable codes, see docs/errors.md.",
+        license(name = "MIT")
+    ),
+    modifiers(&AccessToken),
+    security(("access_token" = []))
+)]
+struct Document;
+
+struct AccessToken;
+
+impl utoipa::Modify for AccessToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("access_token", SecurityScheme::Http(scheme));
+    }
+}
+
+fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::logout_all))
+        .routes(routes!(people::me))
+        .routes(routes!(people::search))
+        .routes(routes!(people::person))
+        .routes(routes!(rooms::list, rooms::create))
+        .routes(routes!(rooms::public))
+        .routes(routes!(rooms::room))
+        .routes(routes!(rooms::join))
+        .routes(routes!(rooms::leave))
+        .routes(routes!(rooms::members, rooms::add_member))
+        .routes(routes!(messages::history))
+        .routes(routes!(events::events))
+}
+
+/// The OpenAPI document as JSON, as it is served and kept in `docs/openapi.json`.
+pub fn openapi() -> String {
+    let (_, document) = routes().split_for_parts();
+    let mut json = document.to_pretty_json().expect("the document is plain data");
+    json.push('\n');
+    json
+}
+
+/// The whole public interface of a front.
+pub fn router(parts: Parts, config: &HttpConfig, web_dir: Option<&std::path::Path>) -> Router {
+    let (api, document) = routes().split_for_parts();
+    let api = api
+        .route("/v1/ws", get(ws::upgrade).with_state(parts.sockets.clone()))
+        .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", document))
+        .method_not_allowed_fallback(async || Fault::from(ErrorCode::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(config.body_max_bytes))
+        .with_state(parts);
+    let site = match web_dir {
+        Some(dir) => api.fallback_service(
+            ServeDir::new(dir)
+                .precompressed_gzip()
+                .append_index_html_on_directories(true)
+                .fallback(ServeFile::new(dir.join("index.html"))),
+        ),
+        None => api.fallback(async || Fault::from(ErrorCode::NotFound)),
+    };
+    site.layer(middleware::from_fn(observe::unknown_paths))
+        .layer(middleware::from_fn(observe::count))
+        .layer(cors(config))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(TraceLayer::new_for_http().make_span_with(observe::span))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// For the client and the viewer of the document, which brings styles of its own. The client may connect to any
+/// front.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data: blob:; connect-src 'self' http: https: ws: wss:; object-src 'none'; base-uri 'none'; \
+     frame-ancestors 'none'; form-action 'self'";
+
+fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+fn cors(config: &HttpConfig) -> CorsLayer {
+    let origins: Vec<HeaderValue> = config.cors_origins.iter().filter_map(|o| o.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(std::time::Duration::from_hours(1))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer wants it so")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("?");
+    tracing::error!(panic = words, "a request panicked");
+    Fault::from(ErrorCode::Internal).into_response()
+}

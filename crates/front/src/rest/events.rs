@@ -1,0 +1,120 @@
+//! The raw events of a room.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use natterjack_domain::RoomId;
+use natterjack_eventlog::{Event, Topic};
+use natterjack_wire::Problem;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Caller, Query, RoomPath};
+use crate::{fault::Fault, ws};
+
+/// Most events in one answer.
+const EVENTS_MAX: u64 = 100_000;
+/// Events read at once.
+const PAGE: usize = 500;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Only events after this sequence; all when missing.
+    #[serde(default)]
+    after: u64,
+    /// At most so many; 100,000 when missing.
+    limit: Option<u64>,
+}
+
+/// The room's stored events in their order, one JSON object a line: `{"seq":…,"prev":…,"ts":…,"e":{…}}`. Streamed up
+/// to the head at the time of the request.
+#[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "messages",
+    params(("room" = uuid::Uuid, Path), EventsQuery),
+    responses((status = 200, content_type = "application/x-ndjson", body = String),
+        (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn events(
+    State(sockets): State<Arc<ws::Context>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Query(query): Query<EventsQuery>,
+) -> Result<Response, Fault> {
+    let handle = sockets.hub.room(room).await?;
+    handle.authorise(caller.user)?;
+    let reading = Reading {
+        sockets,
+        room,
+        after: query.after,
+        head: handle.head(),
+        left: query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX),
+    };
+    // The first page is read before the answer begins, so that an outage is answered as one.
+    let first = reading.page().await?;
+    let rest = stream::try_unfold(Some(first), async |page: Option<Page>| match page {
+        None => Ok::<_, Fault>(None),
+        Some(Page { lines, next }) => {
+            let following = match next {
+                Some(next) => Some(next.page().await?),
+                None => None,
+            };
+            Ok(Some((lines, following)))
+        }
+    });
+    let body = Body::from_stream(futures_util::TryStreamExt::map_err(rest, |fault| {
+        // The client sees that the answer breaks off.
+        fault.log();
+        std::io::Error::other(fault.to_string())
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+struct Reading {
+    sockets: Arc<ws::Context>,
+    room: RoomId,
+    after: u64,
+    head: u64,
+    left: u64,
+}
+
+struct Page {
+    lines: Bytes,
+    next: Option<Reading>,
+}
+
+impl Reading {
+    async fn page(self) -> Result<Page, Fault> {
+        if self.after >= self.head || self.left == 0 {
+            return Ok(Page { lines: Bytes::new(), next: None });
+        }
+        let topic = Topic::Room(self.room);
+        let limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
+        let stored = self.sockets.hub.stored(topic, self.after, limit).await?;
+        let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.after);
+        let mut written = 0;
+        for event in stored.events.iter().filter(|event| event.seq <= self.head) {
+            line(&mut out, event, prev);
+            prev = event.seq;
+            written += 1;
+        }
+        let after = stored.up_to.max(prev);
+        let ended = after >= self.head || (stored.events.is_empty() && after == self.after);
+        let next = (!ended).then(|| Self { after, left: self.left.saturating_sub(written), ..self });
+        Ok(Page { lines: out.into(), next })
+    }
+}
+
+fn line(out: &mut Vec<u8>, event: &Event, prev: u64) {
+    use std::io::Write;
+    write!(out, r#"{{"seq":{},"prev":{prev},"ts":"{}","e":"#, event.seq, event.ts)
+        .expect("writing to memory");
+    out.extend_from_slice(if event.known { &event.body } else { b"null" });
+    out.extend_from_slice(b"}\n");
+}

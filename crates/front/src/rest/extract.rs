@@ -1,0 +1,118 @@
+//! Extractors that answer with problems.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{
+        ConnectInfo, FromRef, FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request,
+        rejection::JsonRejection,
+    },
+    http::{StatusCode, header, request::Parts},
+};
+use natterjack_domain::{RoomId, SessionId, UserId};
+use natterjack_wire::ErrorCode;
+use serde::de::DeserializeOwned;
+
+use super::Limiter;
+use crate::{fault::Fault, ws};
+
+/// Who asks, by the access token; also holds the person to the rate of requests.
+pub struct Caller {
+    pub user: UserId,
+    pub session: SessionId,
+    pub username: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller
+where
+    Arc<ws::Context>: FromRef<S>,
+    Arc<Limiter>: FromRef<S>,
+{
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let header = parts.headers.get(header::AUTHORIZATION).ok_or(ErrorCode::TokenMissing)?;
+        let context = Arc::<ws::Context>::from_ref(state);
+        let claims = context.authenticate(Some(ws::bearer_token(header)?), None)?;
+        Arc::<Limiter>::from_ref(state).person(claims.user)?;
+        Ok(Self { user: claims.user, session: claims.session, username: claims.username })
+    }
+}
+
+/// Where a request comes from; holds the address to the rate of attempts at authentication.
+pub struct Attempt {
+    pub user_agent: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Attempt
+where
+    Arc<Limiter>: FromRef<S>,
+{
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Arc::<Limiter>::from_ref(state).attempt(peer, &parts.headers)?;
+        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+        Ok(Self { user_agent: user_agent.unwrap_or_default().chars().take(256).collect() })
+    }
+}
+
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        match axum::Json::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(bad_body(&rejection)),
+        }
+    }
+}
+
+fn bad_body(rejection: &JsonRejection) -> Fault {
+    let code = match (rejection, rejection.status()) {
+        (JsonRejection::MissingJsonContentType(_), _) => ErrorCode::Unsupported,
+        (_, StatusCode::PAYLOAD_TOO_LARGE) => ErrorCode::BodyTooLarge,
+        _ => ErrorCode::RequestInvalid,
+    };
+    Fault::from(code).because(rejection.body_text())
+}
+
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        match AxumQuery::from_request_parts(parts, state).await {
+            Ok(AxumQuery(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Fault::from(ErrorCode::RequestInvalid).because(rejection.body_text())),
+        }
+    }
+}
+
+/// The room that the path names. A malformed id names no room.
+pub struct RoomPath(pub RoomId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<RoomId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::RoomNotFound.into())
+    }
+}
+
+/// The person whom the path names.
+pub struct PersonPath(pub UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PersonPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<UserId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::UserNotFound.into())
+    }
+}

@@ -1,0 +1,32 @@
+//! History.
+
+use std::sync::Arc;
+
+use axum::{Json as Body, extract::State};
+use natterjack_readmodel::{Page, messages};
+use natterjack_wire::{ErrorCode, Problem, rest::MessageList};
+
+use super::{
+    extract::{Caller, Query, RoomPath},
+    rooms::{PageQuery, wait},
+};
+use crate::{fault::Fault, projected::Projected, store::Store, ws};
+
+/// A page of a room's messages, oldest first. The first page holds the newest; `next` leads to older ones.
+#[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "messages",
+    params(("room" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = MessageList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn history(
+    State(store): State<Store>,
+    State(projected): State<Projected>,
+    State(sockets): State<Arc<ws::Context>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Query(query): Query<PageQuery>,
+) -> Result<Body<MessageList>, Fault> {
+    sockets.hub.room(room).await?.authorise(caller.user)?;
+    wait(&sockets, &projected, room, query.at_least).await?;
+    let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
+    let found = store.query(async |c| messages::history(&c, room, page).await).await?;
+    Ok(Body(found.ok_or(ErrorCode::ReadBehind)?))
+}

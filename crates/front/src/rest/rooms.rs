@@ -1,0 +1,217 @@
+//! Rooms and their members.
+
+use std::sync::Arc;
+
+use axum::{
+    Json as Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use natterjack_domain::{RoomId, RoomName, room::Command};
+use natterjack_eventlog::Topic;
+use natterjack_readmodel::{Page, people, rooms};
+use natterjack_wire::{
+    ErrorCode, Problem,
+    rest::{AddMemberRequest, CreateRoomRequest, PersonList, RoomChanged, RoomList, RoomSummary},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Caller, Json, Query, RoomPath};
+use crate::{fault::Fault, projected::Projected, rooms::Rooms, store::Store, ws};
+
+/// Longest `Idempotency-Key`.
+const KEY_MAX_BYTES: usize = 128;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    cursor: Option<String>,
+    /// 1–200, 50 when missing.
+    limit: Option<u32>,
+    /// `<room>@<seq>`: wait until the answer reflects this position of that room.
+    at_least: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PublicQuery {
+    /// Part of the room's name; all public rooms when empty.
+    #[serde(default)]
+    q: String,
+    cursor: Option<String>,
+    /// 1–200, 50 when missing.
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RoomQuery {
+    /// Wait until the answer reflects this sequence of the room's stream.
+    at_least: Option<u64>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    pub cursor: Option<String>,
+    /// 1–200, 50 when missing.
+    pub limit: Option<u32>,
+    /// Wait until the answer reflects this sequence of the room's stream.
+    pub at_least: Option<u64>,
+}
+
+/// My rooms.
+#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", params(ListQuery),
+    responses((status = 200, body = RoomList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn list(
+    State(store): State<Store>,
+    State(projected): State<Projected>,
+    State(sockets): State<Arc<ws::Context>>,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<Body<RoomList>, Fault> {
+    if let Some(position) = &query.at_least {
+        let (room, seq) = room_position(position)?;
+        let topic = Topic::Room(room);
+        projected.wait(topic, &sockets.hub.log().epoch_of(topic), seq).await?;
+    }
+    let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
+    Ok(Body(store.query(async |c| rooms::room_list(&c, caller.user, page).await).await?))
+}
+
+fn room_position(text: &str) -> Result<(RoomId, u64), Fault> {
+    text.split_once('@')
+        .and_then(|(room, seq)| Some((room.parse().ok()?, seq.parse().ok()?)))
+        .ok_or_else(|| Fault::from(ErrorCode::RequestInvalid).because("at_least has to be <room>@<seq>"))
+}
+
+/// Public rooms.
+#[utoipa::path(get, path = "/v1/rooms/public", tag = "rooms", params(PublicQuery),
+    responses((status = 200, body = RoomList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn public(
+    State(store): State<Store>,
+    caller: Caller,
+    Query(query): Query<PublicQuery>,
+) -> Result<Body<RoomList>, Fault> {
+    let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
+    Ok(Body(store.query(async |c| rooms::public_rooms(&c, caller.user, &query.q, page).await).await?))
+}
+
+/// Creates a room; its maker is its owner and first member. With an `Idempotency-Key` a repeat names the same room.
+#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", request_body = CreateRoomRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 128 bytes.")),
+    responses((status = 201, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn create(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(request): Json<CreateRoomRequest>,
+) -> Result<(StatusCode, Body<RoomChanged>), Fault> {
+    let name = RoomName::parse(&request.name)
+        .map_err(|error| Fault::from(ErrorCode::RoomNameInvalid).because(error.to_string()))?;
+    let id = room_id(&caller, &headers)?;
+    let command =
+        Command::Create { by: caller.user, name, visibility: request.visibility, members: request.members };
+    Ok((StatusCode::CREATED, Body(rooms.create(id, command).await?)))
+}
+
+fn room_id(caller: &Caller, headers: &HeaderMap) -> Result<RoomId, Fault> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(RoomId::random()) };
+    match key.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_MAX_BYTES => Ok(RoomId::derive(caller.user, key)),
+        _ => Err(Fault::from(ErrorCode::RequestInvalid)
+            .because(format!("Idempotency-Key has to be 1–{KEY_MAX_BYTES} visible characters"))),
+    }
+}
+
+/// One room: a public one, or one of mine.
+#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = uuid::Uuid, Path), RoomQuery),
+    responses((status = 200, body = RoomSummary), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn room(
+    State(store): State<Store>,
+    State(projected): State<Projected>,
+    State(sockets): State<Arc<ws::Context>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Query(query): Query<RoomQuery>,
+) -> Result<Body<RoomSummary>, Fault> {
+    wait(&sockets, &projected, room, query.at_least).await?;
+    let summary = store.query(async |c| rooms::room(&c, room, caller.user).await).await?;
+    Ok(Body(summary.ok_or(ErrorCode::RoomNotFound)?))
+}
+
+/// Joins a public room. Joining twice is no error.
+#[utoipa::path(post, path = "/v1/rooms/{room}/join", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn join(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+) -> Result<Body<RoomChanged>, Fault> {
+    Ok(Body(rooms.change(room, Command::Join { user: caller.user }).await?))
+}
+
+/// Leaves a room. Leaving twice is no error.
+#[utoipa::path(post, path = "/v1/rooms/{room}/leave", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn leave(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+) -> Result<Body<RoomChanged>, Fault> {
+    Ok(Body(rooms.change(room, Command::Leave { user: caller.user }).await?))
+}
+
+/// The members of a room of mine, in the order of joining.
+#[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = PersonList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn members(
+    State(store): State<Store>,
+    State(projected): State<Projected>,
+    State(sockets): State<Arc<ws::Context>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Query(query): Query<PageQuery>,
+) -> Result<Body<PersonList>, Fault> {
+    sockets.hub.room(room).await?.authorise(caller.user)?;
+    wait(&sockets, &projected, room, query.at_least).await?;
+    let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
+    let found = store.query(async |c| people::members(&c, room, page).await).await?;
+    // The room is in the log: the read model will have it soon.
+    Ok(Body(found.ok_or(ErrorCode::ReadBehind)?))
+}
+
+/// Adds a person to a room of mine.
+#[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    request_body = AddMemberRequest,
+    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn add_member(
+    State(rooms): State<Rooms>,
+    State(store): State<Store>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Json(request): Json<AddMemberRequest>,
+) -> Result<Body<RoomChanged>, Fault> {
+    let known = store.query(async |c| people::person(&c, request.user).await).await?;
+    known.ok_or(ErrorCode::UserNotFound)?;
+    Ok(Body(rooms.change(room, Command::Add { by: caller.user, user: request.user }).await?))
+}
+
+/// Waits until the read models reflect `at_least` of the room's stream.
+pub async fn wait(
+    sockets: &ws::Context,
+    projected: &Projected,
+    room: RoomId,
+    at_least: Option<u64>,
+) -> Result<(), Fault> {
+    let topic = Topic::Room(room);
+    match at_least {
+        Some(seq) => projected.wait(topic, &sockets.hub.log().epoch_of(topic), seq).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,178 @@
+//! Putting a front together, and taking it down.
+
+use std::{sync::Arc, time::Duration};
+
+use natterjack_eventlog::{Log, OpenError};
+use natterjack_identity::{Clock, Identity};
+use natterjack_runtime::{
+    lifecycle::Shutdown,
+    ops::{Check, Readiness},
+};
+use tokio::{
+    net::TcpListener,
+    select,
+    time::{interval, sleep, timeout},
+};
+
+use crate::{
+    config::Config,
+    hub::Hub,
+    identity::Accounts,
+    projected::Projected,
+    registry::Registry,
+    relay,
+    rest::{self, Limiter, Parts},
+    revocation::Revocations,
+    rooms::Rooms,
+    serve,
+    store::Store,
+    ws,
+};
+
+/// How often what readiness shows is looked at.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
+/// A load balancer gets this long to see that the front drains, before it takes no more connections.
+const UNREADY_LEAD: Duration = Duration::from_millis(250);
+const TIDY_EVERY: Duration = Duration::from_mins(5);
+const OPEN_RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the log is not usable")]
+    Log(#[from] OpenError),
+}
+
+/// Runs a front until the shutdown drains and everything under way is finished. Waits for nats-server as long as
+/// it takes; Postgres may be away. Streams that are missing or not as they must be are an error.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let nats = readiness.require("nats");
+    let postgres = readiness.observe("postgres");
+    let Some(log) = open(&config, &nats, &shutdown).await? else { return Ok(()) };
+    let pool = natterjack_database::pool(&config.database);
+    let identity = Identity::new(config.identity.clone(), pool.clone());
+    let store = Store::new(pool, log.streams());
+    let registry = Arc::new(Registry::default());
+    let token_life = Duration::from_secs(identity.access_tokens().ttl_secs());
+    let revocations = Revocations::new(registry.clone(), token_life);
+    let hub = Hub::new(log.clone(), store.clone(), config.hub.clone());
+    let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
+    let limiter = Arc::new(Limiter::new(&config.http));
+    let sockets = Arc::new(ws::Context {
+        node: config.node.clone(),
+        config: config.socket.clone(),
+        hub: hub.clone(),
+        store: store.clone(),
+        projected: projected.clone(),
+        tokens: identity.access_tokens().clone(),
+        clock: Clock::system(),
+        registry: registry.clone(),
+        revocations: revocations.clone(),
+        appends: tokio_util::task::TaskTracker::new(),
+        sessions: tokio_util::task::TaskTracker::new(),
+    });
+
+    // These serve the connections until the last of them is closed, beyond the drain.
+    let stop = tokio_util::sync::CancellationToken::new();
+    let background = tokio_util::task::TaskTracker::new();
+    background.spawn(hub.clone().watch(stop.clone()));
+    background.spawn(projected.clone().listen(log.clone(), stop.clone()));
+    background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
+    background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
+    background.spawn(health(log.clone(), store.clone(), nats, postgres, stop.clone()));
+    background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
+
+    let parts = Parts {
+        accounts: Accounts::new(identity, revocations, log),
+        rooms: Rooms::new(hub, config.hub.members_max),
+        store,
+        projected,
+        limiter,
+        sockets: sockets.clone(),
+    };
+    let app = rest::router(parts, &config.http, config.web_dir.as_deref());
+    let serving = serve::run(listener, app, &config.http, &shutdown);
+    let draining = async {
+        shutdown.draining().await;
+        readiness.drain();
+        sleep(UNREADY_LEAD).await;
+        sockets.sessions.close();
+        registry.drain(config.socket.drain_window).await;
+        sockets.sessions.wait().await;
+        sockets.appends.close();
+        sockets.appends.wait().await;
+    };
+    tokio::join!(serving, async {
+        select! {
+            () = draining => {}
+            () = shutdown.stopping() => {}
+        }
+    });
+    stop.cancel();
+    background.close();
+    let _ = timeout(Duration::from_secs(1), background.wait()).await;
+    Ok(())
+}
+
+/// `None` when the shutdown came first.
+async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Option<Log>, RunError> {
+    loop {
+        let opened = select! {
+            () = shutdown.draining() => return Ok(None),
+            opened = Log::open(&config.log) => opened,
+        };
+        match opened {
+            Ok(log) => return Ok(Some(log)),
+            Err(error @ OpenError::Connect(_)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "waiting for nats-server");
+                nats.unready(error.to_string());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        sleep(OPEN_RETRY).await;
+    }
+}
+
+async fn health(
+    log: Log,
+    store: Store,
+    nats: Check,
+    postgres: Check,
+    stop: tokio_util::sync::CancellationToken,
+) {
+    let mut every = interval(HEALTH_EVERY);
+    loop {
+        select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        if log.is_writable() && log.link().borrow().connected {
+            nats.ready();
+        } else {
+            nats.unready("not connected");
+        }
+        match store.checkpoint(0).await {
+            Ok(_) => postgres.ready(),
+            Err(fault) => postgres.unready(fault.to_string()),
+        }
+    }
+}
+
+/// Forgets what has run out.
+async fn tidy(limiter: Arc<Limiter>, identity: Identity, stop: tokio_util::sync::CancellationToken) {
+    let mut every = interval(TIDY_EVERY);
+    loop {
+        select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        limiter.prune();
+        if let Err(error) = identity.prune().await {
+            tracing::debug!(%error, "sessions that ran out are kept for now");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Postgres as the front sees it: the read models, and the second copy of the log.
+
+use natterjack_database::{Connection, Error, Pool};
+use natterjack_domain::{MessageId, RoomId, message::Message};
+use natterjack_eventlog::{Event, Kind, Subject, Topic};
+use natterjack_readmodel::{self as readmodel, events};
+use natterjack_wire::Position;
+
+use crate::fault::Fault;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    streams: u16,
+}
+
+impl Store {
+    pub fn new(pool: Pool, streams: u16) -> Self {
+        Self { pool, streams }
+    }
+
+    /// Runs queries on one connection, no longer than a statement may take.
+    pub async fn query<T>(
+        &self,
+        queries: impl AsyncFnOnce(Connection) -> Result<T, readmodel::Error>,
+    ) -> Result<T, Fault> {
+        let bounded = self.pool.bounded(async { Ok::<_, Error>(queries(self.pool.get().await?).await) });
+        Ok(bounded.await??)
+    }
+
+    /// The state events of a room up to a position of its stream; none when Postgres cannot tell, or knows another
+    /// incarnation of the stream.
+    pub async fn room_state(&self, room: RoomId, epoch: &str) -> Option<(u64, Vec<Event>)> {
+        let stream = Topic::Room(room).stream(self.streams);
+        let found = self.query(async |c| events::room_state_events(&c, stream, room).await).await;
+        let (as_of, found) = in_epoch(found, epoch)?;
+        Some((as_of, found.state.into_iter().map(|event| stored(Topic::Room(room), event)).collect()))
+    }
+
+    /// Up to `limit` events of `topic` after `after`, and the position up to which they are complete.
+    pub async fn events_after(
+        &self,
+        topic: Topic,
+        epoch: &str,
+        after: u64,
+        limit: usize,
+    ) -> Option<(u64, Vec<Event>)> {
+        let stream = topic.stream(self.streams);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let found = self
+            .query(async |c| match topic {
+                Topic::Room(room) => events::events_after(&c, stream, room, after, limit).await,
+                Topic::User(user) => events::feed_after(&c, stream, user, after, limit).await,
+            })
+            .await;
+        let (as_of, events) = in_epoch(found, epoch)?;
+        Some((as_of, events.into_iter().map(|event| stored(topic, event)).collect()))
+    }
+
+    pub async fn message(&self, room: RoomId, mid: MessageId) -> Result<Option<Message>, Fault> {
+        let stream = Topic::Room(room).stream(self.streams);
+        let found = self.query(async |c| readmodel::messages::message(&c, stream, room, mid).await).await?;
+        Ok(found.value)
+    }
+
+    /// Up to where the read models reflect a stream.
+    pub async fn checkpoint(&self, stream: u16) -> Result<Position, Fault> {
+        self.query(async |c| readmodel::checkpoint(&c, stream).await).await
+    }
+}
+
+fn in_epoch<T>(found: Result<readmodel::AsOf<T>, Fault>, epoch: &str) -> Option<(u64, T)> {
+    match found {
+        Ok(found) if found.as_of.epoch == epoch => Some((found.as_of.seq, found.value)),
+        Ok(_) => None,
+        Err(fault) => {
+            tracing::debug!(%fault, "reading from the log, since Postgres cannot be read");
+            None
+        }
+    }
+}
+
+fn stored(topic: Topic, event: events::LogEvent) -> Event {
+    let kind = match event.kind {
+        events::Kind::State => Kind::State,
+        events::Kind::Timeline => Kind::Timeline,
+        events::Kind::Feed => Kind::Feed,
+    };
+    Event {
+        subject: Subject { topic, kind },
+        seq: event.seq,
+        last: None,
+        ts: event.ts,
+        known: event.known,
+        body: event.body,
+    }
+}

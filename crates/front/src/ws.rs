@@ -1,0 +1,70 @@
+//! The WebSocket side: a session for each connection.
+
+use std::{sync::Arc, time::Duration};
+
+use natterjack_identity::{AccessTokens, Claims, Clock, TokenError};
+use natterjack_wire::ErrorCode;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    config::SocketConfig, hub::Hub, projected::Projected, registry::Registry, revocation::Revocations,
+    store::Store,
+};
+
+pub mod encode;
+pub mod outbox;
+mod requests;
+pub mod session;
+mod socket;
+mod subscribe;
+mod upgrade;
+
+pub use upgrade::{bearer_token, upgrade};
+
+/// What every session works with.
+pub struct Context {
+    pub node: String,
+    pub config: SocketConfig,
+    pub hub: Hub,
+    pub store: Store,
+    pub projected: Projected,
+    pub tokens: AccessTokens,
+    pub clock: Clock,
+    pub registry: Arc<Registry>,
+    pub revocations: Revocations,
+    /// Appends that wait for their acknowledgement: a draining front finishes them.
+    pub appends: TaskTracker,
+    /// Connections, from upgrade to close.
+    pub sessions: TaskTracker,
+}
+
+impl Context {
+    /// Who a client is, by its token, else by what the upgrade request bore.
+    pub fn authenticate(&self, token: Option<&str>, bearer: Option<Claims>) -> Result<Claims, ErrorCode> {
+        let claims = match (token, bearer) {
+            (Some(token), _) => self.verify(token)?,
+            (None, Some(claims)) => claims,
+            (None, None) => return Err(ErrorCode::TokenMissing),
+        };
+        if self.revocations.has_ended(claims.session) {
+            return Err(ErrorCode::SessionEnded);
+        }
+        Ok(claims)
+    }
+
+    pub fn verify(&self, token: &str) -> Result<Claims, ErrorCode> {
+        self.tokens.verify(token, self.clock.now()).map_err(|error| match error {
+            TokenError::Expired => ErrorCode::TokenExpired,
+            TokenError::Invalid => ErrorCode::TokenInvalid,
+        })
+    }
+
+    /// The time from now to `moment`; zero when it has passed.
+    fn until(&self, moment: time::OffsetDateTime) -> Duration {
+        (moment - self.clock.now()).try_into().unwrap_or_default()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+    }
+}

@@ -1,0 +1,75 @@
+//! From an HTTP request to a WebSocket on the bare TCP connection (RFC 6455, section 4.2).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use natterjack_wire::{ErrorCode, frame::SUBPROTOCOL};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{Context, session};
+use crate::fault::Fault;
+
+/// `GET /v1/ws`. An `Authorization` header serves in place of the token in `hello`.
+pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Fault> {
+    if context.sessions.is_closed() {
+        return Err(ErrorCode::Draining.into());
+    }
+    let headers = request.headers();
+    let key = handshake_key(headers)?;
+    let bearer = match headers.get(header::AUTHORIZATION) {
+        Some(value) => Some(context.verify(bearer_token(value)?)?),
+        None => None,
+    };
+    let protocol = offers_ours(headers).then(|| HeaderValue::from_static(SUBPROTOCOL));
+    let upgraded = hyper::upgrade::on(request);
+    let sessions = context.sessions.clone();
+    sessions.spawn(async move {
+        match upgraded.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+            Ok(Ok(parts)) => session::serve(context, parts.io.into_inner(), parts.read_buf, bearer).await,
+            Ok(Err(_)) => tracing::error!("an upgraded connection is no TCP connection"),
+            Err(error) => tracing::debug!(%error, "an upgrade failed"),
+        }
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let out = response.headers_mut();
+    out.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    out.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    out.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if let Some(protocol) = protocol {
+        out.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Ok(response)
+}
+
+pub fn bearer_token(value: &HeaderValue) -> Result<&str, ErrorCode> {
+    value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")).ok_or(ErrorCode::TokenInvalid)
+}
+
+fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, Fault> {
+    let has = |name, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|v: &HeaderValue| v.to_str().ok());
+        values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    let expected = |detail: &str| Fault::from(ErrorCode::UpgradeExpected).because(detail);
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        return Err(expected("Connection: Upgrade and Upgrade: websocket are missing"));
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(expected("Sec-WebSocket-Version has to be 13"));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(expected("Sec-WebSocket-Key is missing"))?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|error| Fault::caused(ErrorCode::Internal, error))
+}
+
+fn offers_ours(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
+    offers.flat_map(|v| v.split(',')).any(|offer| offer.trim() == SUBPROTOCOL)
+}
