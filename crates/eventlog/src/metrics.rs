@@ -15,7 +15,7 @@ pub fn describe() {
         "Time from the first attempt to append an event to its durable acknowledgement."
     );
     describe_counter!(APPENDS_TOTAL, "Appends by result: stored, duplicate, conflict, refused, unavailable.");
-    describe_counter!(READS_TOTAL, "Requests for stored events, by kind: run, topic, heads.");
+    describe_counter!(READS_TOTAL, "Requests for stored events, by kind: run, topic, heads, last.");
     describe_counter!(
         SLOW_CONSUMERS_TOTAL,
         "Times the NATS client dropped live messages because they were not taken in time."

@@ -134,6 +134,13 @@ impl Log {
         Ok(heads)
     }
 
+    /// The last sequence that stream `stream` has given out; 0 while nothing was ever stored.
+    pub async fn last_seq(&self, stream: u16) -> Result<u64, ReadError> {
+        metrics::read("last");
+        let found = self.jetstream.get_stream(stream_name(stream)).await;
+        found.map(|stream| stream.cached_info().state.last_sequence).map_err(|_| ReadError::Unavailable)
+    }
+
     async fn batch(
         &self,
         connection: &Connection,

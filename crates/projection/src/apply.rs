@@ -1,0 +1,199 @@
+//! Applies a batch of one stream, exactly once.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use natterjack_database::Connection;
+
+use crate::{
+    batch::{self, LIVE},
+    entry::Entry,
+    fold::Notice,
+    number::{self, signed, unsigned},
+    write,
+};
+
+/// Held, shared, by whoever changes the live read tables; alone by whoever swaps them ("njprojct").
+pub const LIVE_LOCK: i64 = 0x6e6a_7072_6f6a_6374;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Another projector was faster: nothing was done. Ask for the position again.
+    #[error("another projector is active: it has applied up to {reached} already")]
+    Superseded { reached: u64 },
+    /// A sequence is missing; nothing was done.
+    #[error("the log has a hole: expected sequence {expected}, found {found}")]
+    Hole { expected: u64, found: u64 },
+    /// The stream is another one than the tables were made from; nothing was done. Needs an operator.
+    #[error("the stream's epoch is {found:?}, but the tables were made from epoch {stored:?}")]
+    EpochChanged { stored: String, found: String },
+    #[error(transparent)]
+    Database(#[from] natterjack_database::Error),
+}
+
+impl From<tokio_postgres::Error> for ApplyError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// What was applied.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Both checkpoints are at least here now.
+    pub seq: u64,
+    pub events: usize,
+    pub parked: usize,
+    /// Whose membership changed.
+    pub notices: Vec<Notice>,
+}
+
+/// The checkpoints of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Checkpoints {
+    log: u64,
+    read: u64,
+}
+
+impl Checkpoints {
+    /// What is to be applied next lies behind this.
+    fn reached(&self) -> u64 {
+        self.log.min(self.read)
+    }
+}
+
+/// The sequence after which stream `stream` is to be applied. Makes its checkpoints if it is new.
+///
+/// After the read tables were emptied this is 0: the stream is read again, and only those tables change.
+pub async fn open(client: &mut Connection, stream: u16, epoch: &str) -> Result<u64, ApplyError> {
+    let work = client.transaction().await?;
+    begin(&work).await?;
+    for table in ["log.checkpoints", "checkpoints"] {
+        // While nothing was ever applied, any epoch will do.
+        let sql = format!(
+            "INSERT INTO {table} AS c (stream, epoch, seq) VALUES ($1, $2, 0)
+             ON CONFLICT (stream) DO UPDATE SET epoch = EXCLUDED.epoch
+             WHERE c.seq = 0 AND c.epoch <> EXCLUDED.epoch"
+        );
+        let statement = work.prepare_cached(&sql).await?;
+        work.execute(&statement, &[&number::stream(stream), &epoch]).await?;
+    }
+    let checkpoints = lock(&work, stream, epoch).await?;
+    work.commit().await?;
+    Ok(checkpoints.reached())
+}
+
+/// Applies `entries`, which follow each other without a gap, in one transaction with both checkpoints.
+///
+/// The log's copy gets every entry. An entry that one of the two has already is left out there, so that
+/// they need not be equal. Cancel safe: what is cut off is rolled back; but use no connection again that
+/// an error or a cancellation left behind.
+pub async fn apply(
+    client: &mut Connection,
+    stream: u16,
+    epoch: &str,
+    entries: &[Entry],
+) -> Result<Applied, ApplyError> {
+    let mut work = client.transaction().await?;
+    begin(&work).await?;
+    let before = lock(&work, stream, epoch).await?;
+    let last = check(&before, entries)?;
+    write::events(&work, stream, after(entries, before.log)).await?;
+    let folded = batch::fold_into(&mut work, stream, after(entries, before.read)).await?;
+    let now = Checkpoints { log: before.log.max(last), read: before.read.max(last) };
+    advance(&work, stream, epoch, &before, &now).await?;
+    work.commit().await?;
+    let (parked, notices) = (folded.parked.len(), folded.notices);
+    Ok(Applied { seq: last, events: entries.len(), parked, notices })
+}
+
+async fn begin(work: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    batch::begin(work, LIVE).await?;
+    // Not together with the former: names are looked up after a swap that this may have waited for.
+    let lock = work.prepare_cached("SELECT pg_advisory_xact_lock_shared($1)").await?;
+    work.execute(&lock, &[&LIVE_LOCK]).await?;
+    Ok(())
+}
+
+/// Reads the checkpoints and keeps others from moving them.
+async fn lock(work: &Transaction<'_>, stream: u16, epoch: &str) -> Result<Checkpoints, ApplyError> {
+    let mut seqs = [0; 2];
+    for (table, seq) in ["log.checkpoints", "checkpoints"].into_iter().zip(&mut seqs) {
+        let sql = format!("SELECT epoch, seq FROM {table} WHERE stream = $1 FOR UPDATE");
+        let statement = work.prepare_cached(&sql).await?;
+        let row = work.query_opt(&statement, &[&number::stream(stream)]).await?;
+        // Gone since `open`: the tables were emptied or replaced.
+        let row = row.ok_or(ApplyError::Superseded { reached: 0 })?;
+        let stored: String = row.try_get(0)?;
+        if stored != epoch {
+            return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
+        }
+        *seq = unsigned(row.try_get(1)?);
+    }
+    let [log, read] = seqs;
+    Ok(Checkpoints { log, read })
+}
+
+/// The last sequence of a batch that can be applied now.
+fn check(before: &Checkpoints, entries: &[Entry]) -> Result<u64, ApplyError> {
+    let reached = before.reached();
+    let mut last = reached;
+    for (index, entry) in entries.iter().enumerate() {
+        if index == 0 && entry.seq <= reached {
+            return Err(ApplyError::Superseded { reached });
+        }
+        if entry.seq != last + 1 {
+            return Err(ApplyError::Hole { expected: last + 1, found: entry.seq });
+        }
+        last = entry.seq;
+    }
+    Ok(last)
+}
+
+/// The entries after the sequence `seq`.
+fn after(entries: &[Entry], seq: u64) -> &[Entry] {
+    &entries[entries.partition_point(|entry| entry.seq <= seq)..]
+}
+
+/// Moves the checkpoints, guarded on their old values.
+async fn advance(
+    work: &Transaction<'_>,
+    stream: u16,
+    epoch: &str,
+    before: &Checkpoints,
+    now: &Checkpoints,
+) -> Result<(), ApplyError> {
+    const LOG: &str = "UPDATE log.checkpoints SET seq = $4, updated_at = now()
+                       WHERE stream = $1 AND epoch = $2 AND seq = $3";
+    const READ: &str = "UPDATE checkpoints SET seq = $4 WHERE stream = $1 AND epoch = $2 AND seq = $3";
+    for (sql, before, now) in [(LOG, before.log, now.log), (READ, before.read, now.read)] {
+        let statement = work.prepare_cached(sql).await?;
+        let stream = number::stream(stream);
+        let moved = work.execute(&statement, &[&stream, &epoch, &signed(before), &signed(now)]).await?;
+        if moved != 1 {
+            return Err(ApplyError::Superseded { reached: before });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_follows_the_checkpoint_without_a_gap() {
+        let before = Checkpoints { log: 7, read: 5 };
+        let batch = |seqs: &[u64]| seqs.iter().map(|seq| Entry::foreign(*seq)).collect::<Vec<_>>();
+        assert!(matches!(check(&before, &batch(&[6, 7, 8])), Ok(8)));
+        assert!(matches!(check(&before, &batch(&[])), Ok(5)));
+        assert!(matches!(check(&before, &batch(&[5, 6])), Err(ApplyError::Superseded { reached: 5 })));
+        let hole = |seqs: &[u64]| match check(&before, &batch(seqs)) {
+            Err(ApplyError::Hole { expected, found }) => (expected, found),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(hole(&[7]), (6, 7));
+        assert_eq!(hole(&[6, 8]), (7, 8));
+        assert_eq!(hole(&[6, 6]), (7, 6));
+        assert_eq!(after(&batch(&[6, 7, 8]), 7), batch(&[8]));
+        assert_eq!(after(&batch(&[6, 7]), 7), batch(&[]));
+    }
+}

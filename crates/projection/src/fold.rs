@@ -1,0 +1,321 @@
+//! From events to changes of rows: pure, and the same however the events are cut into batches.
+//!
+//! A batch is folded in three steps: [`Keys`] says which rows its events depend on, the caller loads them as
+//! [`Known`], and [`fold`] gives the [`Changes`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use natterjack_domain::{
+    ClientId, MessageId, RoomId, RoomName, UserId, Visibility,
+    message::{self, Message},
+    room, user,
+};
+use natterjack_eventlog::{Subject, Topic};
+use natterjack_wire::Fact;
+
+use crate::entry::Entry;
+
+/// An entry and what it means, or why it counts for nothing.
+#[derive(Debug)]
+pub struct Decoded<'a> {
+    pub entry: &'a Entry,
+    pub fact: Result<Fact, String>,
+}
+
+impl<'a> Decoded<'a> {
+    pub fn new(entry: &'a Entry) -> Self {
+        Self { entry, fact: entry.fact() }
+    }
+
+    fn room(&self) -> Option<RoomId> {
+        match self.entry.subject {
+            Some(Subject { topic: Topic::Room(room), .. }) => Some(room),
+            _ => None,
+        }
+    }
+}
+
+/// The rows that a batch depends on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    pub rooms: BTreeSet<RoomId>,
+    pub members: BTreeSet<(RoomId, UserId)>,
+    pub messages: BTreeSet<(RoomId, MessageId)>,
+}
+
+impl Keys {
+    pub fn of(batch: &[Decoded<'_>]) -> Self {
+        let mut keys = Self::default();
+        for decoded in batch {
+            let Some(room) = decoded.room() else { continue };
+            keys.rooms.insert(room);
+            match &decoded.fact {
+                Ok(Fact::Room(
+                    room::Event::MemberJoined { user, .. } | room::Event::MemberLeft { user, .. },
+                )) => {
+                    keys.members.insert((room, *user));
+                }
+                Ok(Fact::Message(
+                    message::Event::Posted { id, .. }
+                    | message::Event::Edited { id, .. }
+                    | message::Event::Recalled { id, .. },
+                )) => {
+                    keys.messages.insert((room, *id));
+                }
+                Ok(Fact::Room(room::Event::Created { .. }) | Fact::User(_)) | Err(_) => {}
+            }
+        }
+        keys
+    }
+}
+
+/// The rows of [`Keys`] that there are.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub rooms: HashMap<RoomId, Counts>,
+    pub members: HashSet<(RoomId, UserId)>,
+    pub messages: HashMap<(RoomId, MessageId), KnownMessage>,
+}
+
+/// What changes in a room with every event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub members: u64,
+    pub last_ordinal: u64,
+    pub head: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct KnownMessage {
+    pub seq: u64,
+    pub rules: Message,
+}
+
+/// When and where something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub seq: u64,
+    pub at: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct NewRoom {
+    pub name: RoomName,
+    pub visibility: Visibility,
+    pub owner: UserId,
+    pub created: Mark,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    pub room: RoomId,
+    pub mid: MessageId,
+    pub author: UserId,
+    pub cid: ClientId,
+    pub ordinal: u64,
+    pub reply_to: Option<MessageId>,
+    pub posted: Mark,
+    pub content: Content,
+}
+
+/// What a message says now. For one that was stored before, what changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// `None` once recalled.
+    pub body: Option<String>,
+    pub edited: Option<Mark>,
+    pub recalled: Option<Mark>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Person {
+    pub username: String,
+    pub registered_at: String,
+}
+
+/// An event that counts for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    pub seq: u64,
+    /// Empty for what is no event of the log's.
+    pub subject: String,
+    pub error: String,
+}
+
+/// This person's membership of the room changed with the event `seq`, stored at `ts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub user: UserId,
+    pub room: RoomId,
+    pub seq: u64,
+    pub ts: String,
+}
+
+/// What a batch makes of the rows.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub created: BTreeMap<RoomId, NewRoom>,
+    /// Of created rooms and of those that were there.
+    pub counts: BTreeMap<RoomId, Counts>,
+    /// The sequence of the joining event, or `None` for one who is no member any more.
+    pub members: BTreeMap<(RoomId, UserId), Option<u64>>,
+    pub posted: Vec<NewMessage>,
+    /// Of messages stored before, by room and sequence.
+    pub edited: BTreeMap<(RoomId, u64), Content>,
+    pub marks: BTreeMap<(UserId, RoomId), u64>,
+    pub people: BTreeMap<UserId, Person>,
+    pub parked: Vec<Parked>,
+    pub notices: Vec<Notice>,
+}
+
+/// Folds a batch, in the order of its stream. `known` holds the rows of the batch's [`Keys`].
+pub fn fold(batch: Vec<Decoded<'_>>, known: Known) -> Changes {
+    let mut fold = Fold { known, posted: HashMap::new(), changes: Changes::default() };
+    for decoded in batch {
+        fold.push(decoded);
+    }
+    fold.changes
+}
+
+struct Fold {
+    known: Known,
+    /// Where in `changes.posted` a message of this batch stands.
+    posted: HashMap<(RoomId, MessageId), usize>,
+    changes: Changes,
+}
+
+impl Fold {
+    fn push(&mut self, decoded: Decoded<'_>) {
+        let entry = decoded.entry;
+        match (decoded.room(), decoded.fact) {
+            (Some(room), Ok(Fact::Room(event))) => self.room(room, event, entry),
+            (Some(room), Ok(Fact::Message(event))) => self.message(room, event, entry),
+            (_, Ok(Fact::User(event))) => self.user(event, entry),
+            (room, Err(error)) => {
+                self.park(entry, error);
+                if let Some(room) = room {
+                    self.touch(room, entry, |_| {});
+                }
+            }
+            (None, Ok(Fact::Room(_) | Fact::Message(_))) => {
+                self.park(entry, "an event of a room without a room".into());
+            }
+        }
+    }
+
+    fn park(&mut self, entry: &Entry, error: String) {
+        let subject = entry.subject.map(|s| s.to_string()).unwrap_or_default();
+        self.changes.parked.push(Parked { seq: entry.seq, subject, error });
+    }
+
+    /// Every event of a room moves its head; a room that was never created has none.
+    fn touch(&mut self, room: RoomId, entry: &Entry, change: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = self.known.rooms.get_mut(&room) {
+            counts.head = entry.seq;
+            change(counts);
+            self.changes.counts.insert(room, *counts);
+        }
+    }
+
+    fn room(&mut self, room: RoomId, event: room::Event, entry: &Entry) {
+        let exists = self.known.rooms.contains_key(&room);
+        match event {
+            room::Event::Created { by, name, visibility, members } if !exists => {
+                let created = Mark { seq: entry.seq, at: entry.ts.clone() };
+                self.changes.created.insert(room, NewRoom { name, visibility, owner: by, created });
+                self.known.rooms.insert(room, Counts::default());
+                self.touch(room, entry, |_| {});
+                for user in members {
+                    self.joined(room, user, entry);
+                }
+            }
+            room::Event::Created { .. } => self.touch(room, entry, |_| {}),
+            room::Event::MemberJoined { user, .. } => {
+                self.touch(room, entry, |_| {});
+                if exists {
+                    self.joined(room, user, entry);
+                }
+            }
+            room::Event::MemberLeft { user, .. } => {
+                self.touch(room, entry, |_| {});
+                if exists && self.known.members.remove(&(room, user)) {
+                    self.touch(room, entry, |counts| counts.members = counts.members.saturating_sub(1));
+                    self.member(room, user, None, entry);
+                }
+            }
+        }
+    }
+
+    fn joined(&mut self, room: RoomId, user: UserId, entry: &Entry) {
+        if self.known.members.insert((room, user)) {
+            self.touch(room, entry, |counts| counts.members += 1);
+            self.member(room, user, Some(entry.seq), entry);
+        }
+    }
+
+    fn member(&mut self, room: RoomId, user: UserId, joined: Option<u64>, entry: &Entry) {
+        self.changes.members.insert((room, user), joined);
+        self.changes.notices.push(Notice { user, room, seq: entry.seq, ts: entry.ts.clone() });
+    }
+
+    fn message(&mut self, room: RoomId, event: message::Event, entry: &Entry) {
+        self.touch(room, entry, |_| {});
+        if !self.known.rooms.contains_key(&room) {
+            return;
+        }
+        match event {
+            message::Event::Posted { id, by, cid, body, reply_to } => {
+                // The first of equal ids wins: a repeat within or beyond the log's dedupe window.
+                if self.known.messages.contains_key(&(room, id)) {
+                    return;
+                }
+                let rules = Message { id, author: by, recalled: false };
+                self.known.messages.insert((room, id), KnownMessage { seq: entry.seq, rules });
+                let mut ordinal = 0;
+                self.touch(room, entry, |counts| {
+                    counts.last_ordinal += 1;
+                    ordinal = counts.last_ordinal;
+                });
+                self.posted.insert((room, id), self.changes.posted.len());
+                let posted = Mark { seq: entry.seq, at: entry.ts.clone() };
+                let content = Content { body: Some(body.into()), ..Content::default() };
+                let message =
+                    NewMessage { room, mid: id, author: by, cid, ordinal, reply_to, posted, content };
+                self.changes.posted.push(message);
+            }
+            message::Event::Edited { id, .. } | message::Event::Recalled { id, .. } => {
+                self.change(room, id, event, entry);
+            }
+        }
+    }
+
+    fn change(&mut self, room: RoomId, mid: MessageId, event: message::Event, entry: &Entry) {
+        let Some(known) = self.known.messages.get_mut(&(room, mid)) else { return };
+        if !known.rules.apply(&event) {
+            return;
+        }
+        let content = match self.posted.get(&(room, mid)) {
+            Some(index) => &mut self.changes.posted[*index].content,
+            None => self.changes.edited.entry((room, known.seq)).or_default(),
+        };
+        let mark = Some(Mark { seq: entry.seq, at: entry.ts.clone() });
+        if let message::Event::Edited { body, .. } = event {
+            (content.body, content.edited) = (Some(body.into()), mark);
+        } else {
+            (content.body, content.recalled) = (None, mark);
+        }
+    }
+
+    fn user(&mut self, event: user::Event, entry: &Entry) {
+        match event {
+            user::Event::Registered { id, username } => {
+                let person = Person { username, registered_at: entry.ts.clone() };
+                self.changes.people.entry(id).or_insert(person);
+            }
+            user::Event::Read { id, room, seq } => {
+                let mark = self.changes.marks.entry((id, room)).or_default();
+                *mark = (*mark).max(seq);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Follows one stream for as long as the process lives.
+
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use natterjack_database::{Connection, Pool};
+use natterjack_eventlog::{Log, NotAnEvent, ReadError, StreamError};
+use natterjack_runtime::lifecycle::Shutdown;
+use tokio::{
+    select,
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    announce,
+    apply::{Applied, ApplyError, apply, open},
+    config::Pace,
+    entry::{self, Entry},
+    health::Health,
+    metrics,
+    recheck::Recheck,
+};
+
+/// How often the end of the stream is asked for.
+const LAG_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a projector waits when another one is active, before it looks whether that still is so.
+const STEP_BACK: Duration = Duration::from_secs(2);
+
+/// One stream's projector.
+pub struct Follower {
+    pub stream: u16,
+    pub log: Log,
+    pub pool: Pool,
+    pub pace: Pace,
+    pub health: Health,
+    pub wake: Arc<Notify>,
+    pub recheck: Arc<Recheck>,
+    pub shutdown: Shutdown,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error("the streams cannot be used")]
+    Streams(#[from] StreamError),
+    #[error("reading the log failed")]
+    Read(#[from] ReadError),
+    #[error("reading the log failed")]
+    Unplaced(#[from] NotAnEvent),
+    #[error("the log ends at {last}, but the tables reflect it up to {applied}: an older copy of the log?")]
+    Behind { last: u64, applied: u64 },
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl From<natterjack_database::Error> for FollowError {
+    fn from(error: natterjack_database::Error) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl FollowError {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) => "log",
+            Self::Behind { .. } => "behind",
+            Self::Apply(ApplyError::Database(_)) => "postgres",
+            Self::Apply(ApplyError::Superseded { .. }) => "superseded",
+            Self::Apply(ApplyError::Hole { .. }) => "hole",
+            Self::Apply(ApplyError::EpochChanged { .. }) => "epoch",
+        }
+    }
+
+    /// Whether it will stay so until somebody does something about it.
+    const fn halts(&self) -> bool {
+        matches!(
+            self,
+            Self::Behind { .. } | Self::Apply(ApplyError::Hole { .. } | ApplyError::EpochChanged { .. })
+        )
+    }
+}
+
+/// Where a follower is.
+struct Place {
+    epoch: Arc<str>,
+    applied: u64,
+    lag_asked: Option<Instant>,
+}
+
+impl Follower {
+    /// Applies the stream until draining begins; the batch in hand is finished, unless all must stop at once.
+    /// Whatever goes wrong is tried again after a pause.
+    pub async fn run(self) {
+        let mut delay = Pace::RETRY_DELAY;
+        while !self.shutdown.is_draining() {
+            let since = Instant::now();
+            let failed = select! {
+                result = self.follow() => result,
+                () = self.shutdown.stopping() => return,
+            };
+            let Err(error) = failed else { return };
+            if since.elapsed() > self.pace.retry_delay_max {
+                delay = Pace::RETRY_DELAY;
+            }
+            let pause = self.report(&error, delay);
+            delay = (delay * 2).min(self.pace.retry_delay_max);
+            select! {
+                () = sleep(pause) => {}
+                () = self.shutdown.draining() => return,
+            }
+        }
+    }
+
+    /// Says once what is wrong; answers how long to wait.
+    fn report(&self, error: &FollowError, delay: Duration) -> Duration {
+        let stream = self.stream;
+        metrics::failed(stream, error.kind());
+        if let FollowError::Apply(ApplyError::Superseded { .. }) = error {
+            // A standby is as it should be.
+            debug!(stream, "another projector is active");
+            self.health.set(stream, None);
+            return STEP_BACK;
+        }
+        self.health.set(stream, Some(error.to_string()));
+        metrics::halted(stream, error.halts());
+        if error.halts() {
+            error!(stream, error = error as &dyn Error, "the projector is halted: an operator is needed");
+            return self.pace.retry_delay_max;
+        }
+        warn!(stream, error = error as &dyn Error, "the projector waits");
+        delay
+    }
+
+    /// Ends with `Ok` when draining begins.
+    async fn follow(&self) -> Result<(), FollowError> {
+        self.recheck.run(&self.log).await?;
+        let epoch = self.log.epoch(self.stream);
+        let mut client = self.pool.get().await?;
+        let opened = self.pool.bounded(open(&mut client, self.stream, &epoch)).await;
+        let result = match opened {
+            Ok(applied) => {
+                info!(stream = self.stream, applied, "following");
+                let place = Place { epoch, applied, lag_asked: None };
+                Box::pin(self.loop_over(&mut client, place)).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        // A connection that an error left behind may be in the middle of anything.
+        drop(deadpool_postgres::Object::take(client));
+        result
+    }
+
+    async fn loop_over(&self, client: &mut Connection, mut place: Place) -> Result<(), FollowError> {
+        let mut entries = self.read(place.applied + 1).await?;
+        while !self.shutdown.is_draining() {
+            self.measure(&mut place, entries.first()).await?;
+            if entries.is_empty() {
+                self.working();
+                if self.idle().await.is_none() {
+                    return Ok(());
+                }
+                self.check_epoch(&place).await?;
+                entries = self.read(place.applied + 1).await?;
+                continue;
+            }
+            let begun = Instant::now();
+            let full = entries.len() >= self.pace.batch_events_max;
+            let next = async {
+                let after = entries.last().map_or(0, |last| last.seq);
+                if full { self.read(after + 1).await } else { Ok(Vec::new()) }
+            };
+            // While Postgres works on one batch, the log gives the next.
+            let applying = self.pool.bounded(apply(client, self.stream, &place.epoch, &entries));
+            let (applied, next) = tokio::join!(applying, next);
+            let applied = applied?;
+            self.applied(&mut place, &applied, begun.elapsed()).await;
+            entries = next?;
+            if !full {
+                sleep(self.pace.batch_interval.saturating_sub(begun.elapsed())).await;
+                entries = self.read(place.applied + 1).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, from: u64) -> Result<Vec<Entry>, FollowError> {
+        let messages = self.log.run(self.stream, from, self.pace.batch_events_max).await?;
+        Ok(messages.into_iter().map(entry::read).collect::<Result<_, _>>()?)
+    }
+
+    async fn applied(&self, place: &mut Place, applied: &Applied, took: Duration) {
+        place.applied = applied.seq;
+        self.working();
+        metrics::applied(self.stream, applied, took);
+        announce::applied(&self.log, self.stream, &place.epoch, applied).await;
+    }
+
+    fn working(&self) {
+        self.health.set(self.stream, None);
+        metrics::halted(self.stream, false);
+    }
+
+    /// Waits for a sign of something new, or for the tick; `None` when draining begins.
+    async fn idle(&self) -> Option<()> {
+        select! {
+            _ = timeout(self.pace.tick, self.wake.notified()) => Some(()),
+            () = self.shutdown.draining() => None,
+        }
+    }
+
+    /// After a reconnect the stream may be another one.
+    async fn check_epoch(&self, place: &Place) -> Result<(), FollowError> {
+        self.recheck.run(&self.log).await?;
+        let found = self.log.epoch(self.stream);
+        if found == place.epoch {
+            return Ok(());
+        }
+        let (stored, found) = (place.epoch.to_string(), found.to_string());
+        Err(ApplyError::EpochChanged { stored, found }.into())
+    }
+
+    /// Now and then: how far the stream's end is away, and whether it is where it can be.
+    async fn measure(&self, place: &mut Place, next: Option<&Entry>) -> Result<(), FollowError> {
+        if place.lag_asked.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
+            return Ok(());
+        }
+        place.lag_asked = Some(Instant::now());
+        let last = self.log.last_seq(self.stream).await?;
+        if last < place.applied {
+            return Err(FollowError::Behind { last, applied: place.applied });
+        }
+        let seconds = next.and_then(|entry| announce::age(&entry.ts)).unwrap_or_default().as_secs_f64();
+        metrics::lag(self.stream, last - place.applied, seconds);
+        Ok(())
+    }
+}
