@@ -17,6 +17,8 @@ async fn main() -> anyhow::Result<()> {
     let mut reader = Reader::from_env();
     let telemetry = telemetry::Config::read(&mut reader);
     let config = Config::read(&mut reader);
+    // `natterjack doctor` reads it, from the same environment.
+    reader.allow("NATTERJACK_PUBLIC_URL");
     reader.finish()?;
 
     let _guard = telemetry::init(&telemetry, "front")?;
