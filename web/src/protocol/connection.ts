@@ -114,9 +114,11 @@ export class Connection {
     return answer;
   }
 
-  /** Sends what is not answered; dropped when not connected. */
-  cast(frame: Extract<ClientFrame, { t: 'read' | 'typing' }>): void {
-    if (this.#state.kind === 'online') this.#write(frame);
+  /** Sends what is not answered; `false` when not connected. */
+  cast(frame: Extract<ClientFrame, { t: 'read' | 'typing' }>): boolean {
+    if (this.#state.kind !== 'online') return false;
+    this.#write(frame);
+    return true;
   }
 
   /** The network came back or the person is impatient: try now, or make sure that the connection lives. */
