@@ -247,7 +247,7 @@ mod tests {
         let one = config("1");
         assert!(check(&stream_config(0, &one), 0, &one).is_ok());
         let other =
-            stream::Config { max_age: Duration::from_secs(60), republish: None, ..stream_config(0, &one) };
+            stream::Config { max_age: Duration::from_mins(1), republish: None, ..stream_config(0, &one) };
         let message = check(&other, 0, &one).unwrap_err().to_string();
         assert!(message.contains("the age limit is 60s, not 0ns"), "{message}");
         assert!(message.contains("republish is off, not > → live.>"), "{message}");

@@ -30,6 +30,7 @@ mod watchdog;
 
 use command::Command;
 pub use command::{Answer, Attach, Attached, ConnId, Member};
+pub use replay::Reached;
 pub use tail::Recent;
 
 use crate::{config::HubConfig, metrics, store::Store};

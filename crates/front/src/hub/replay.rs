@@ -10,12 +10,27 @@ use crate::{metrics, ws::encode};
 /// Most bytes that are sent again; beyond it a fresh snapshot is cheaper.
 const REPLAY_MAX_BYTES: usize = 4 << 20;
 
+/// How far a client is: it has every event of the topic up to `up_to`, and the last of them was `last`. The two differ
+/// where a position comes from a checkpoint, which counts the events of other topics too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    pub up_to: u64,
+    pub last: u64,
+}
+
+impl Reached {
+    /// Where a client is that names its position.
+    pub fn named(position: u64) -> Self {
+        Self { up_to: position, last: position }
+    }
+}
+
 /// Events of a topic, encoded, that follow the asked position without a gap.
 pub struct Missed {
     pub frames: Vec<Bytes>,
-    /// The topic has no other event up to here.
-    pub up_to: u64,
-    /// There are further events after `up_to`.
+    /// Where the client is with these.
+    pub reached: Reached,
+    /// There are further events after that.
     pub more: bool,
 }
 
@@ -27,10 +42,10 @@ pub struct Stored {
 }
 
 impl Hub {
-    /// Reads up to `limit` events of `topic` after `after`, ready to be sent.
-    pub async fn missed(&self, topic: Topic, after: u64, limit: usize) -> Result<Missed, ReadError> {
-        let Stored { events, up_to } = self.stored(topic, after, limit + 1).await?;
-        Ok(gather(topic, after, limit, &events, up_to))
+    /// Reads up to `limit` events of `topic` after `from`, ready to be sent.
+    pub async fn missed(&self, topic: Topic, from: Reached, limit: usize) -> Result<Missed, ReadError> {
+        let Stored { events, up_to } = self.stored(topic, from.up_to, limit + 1).await?;
+        Ok(gather(topic, from, limit, &events, up_to))
     }
 
     /// Reads up to `limit` events of `topic` after `after`.
@@ -53,18 +68,18 @@ impl Hub {
     }
 }
 
-/// `as_of`: the source holds everything up to there.
-fn gather(topic: Topic, after: u64, limit: usize, events: &[Event], as_of: u64) -> Missed {
-    let (mut frames, mut bytes, mut prev) = (vec![], 0, after);
+/// `up_to`: the source holds everything up to there.
+fn gather(topic: Topic, from: Reached, limit: usize, events: &[Event], up_to: u64) -> Missed {
+    let (mut frames, mut bytes, mut last) = (vec![], 0, from.last);
     for event in events {
         bytes += event.body.len();
         if frames.len() == limit || (bytes > REPLAY_MAX_BYTES && !frames.is_empty()) {
-            return Missed { frames, up_to: prev, more: true };
+            return Missed { frames, reached: Reached::named(last), more: true };
         }
-        frames.push(encode::event(topic, event, prev));
-        prev = event.seq;
+        frames.push(encode::event(topic, event, last));
+        last = event.seq;
     }
-    Missed { frames, up_to: prev.max(as_of), more: false }
+    Missed { frames, reached: Reached { up_to: up_to.max(from.up_to).max(last), last }, more: false }
 }
 
 #[cfg(test)]
@@ -91,13 +106,24 @@ mod tests {
     fn a_page_ends_at_the_limit_of_events_or_bytes_and_says_so() {
         let topic = Topic::Room(RoomId::random());
         let page = |events: &[Event], limit, as_of| {
-            let missed = gather(topic, 5, limit, events, as_of);
-            (missed.frames.len(), missed.up_to, missed.more)
+            let missed = gather(topic, Reached::named(5), limit, events, as_of);
+            (missed.frames.len(), missed.reached.up_to, missed.more)
         };
         assert_eq!(page(&[], 3, 9), (0, 9, false));
         assert_eq!(page(&events(&[6, 8], 10), 3, 9), (2, 9, false));
         assert_eq!(page(&events(&[6, 8, 12], 10), 3, 5), (3, 12, false));
         assert_eq!(page(&events(&[6, 8, 12, 13], 10), 3, 20), (3, 12, true));
         assert_eq!(page(&events(&[6, 8], REPLAY_MAX_BYTES), 3, 9), (1, 6, true));
+    }
+
+    #[test]
+    fn the_chain_goes_on_from_the_last_event_and_not_from_the_checkpoint() {
+        let topic = Topic::Room(RoomId::random());
+        let from = Reached { up_to: 120, last: 80 };
+        let missed = gather(topic, from, 3, &events(&[121], 10), 120);
+        let frame = String::from_utf8_lossy(&missed.frames[0]).into_owned();
+        assert!(frame.contains(r#""seq":121,"prev":80,"#), "{frame}");
+        assert_eq!(missed.reached, Reached::named(121));
+        assert_eq!(gather(topic, from, 3, &[], 130).reached, Reached { up_to: 130, last: 80 });
     }
 }

@@ -53,6 +53,7 @@ pub async fn events(
         sockets,
         room,
         after: query.after,
+        prev: query.after,
         head: handle.head(),
         left: query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX),
     };
@@ -80,6 +81,8 @@ struct Reading {
     sockets: Arc<ws::Context>,
     room: RoomId,
     after: u64,
+    /// Sequence of the last line written.
+    prev: u64,
     head: u64,
     left: u64,
 }
@@ -97,7 +100,7 @@ impl Reading {
         let topic = Topic::Room(self.room);
         let limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
         let stored = self.sockets.hub.stored(topic, self.after, limit).await?;
-        let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.after);
+        let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.prev);
         let mut written = 0;
         for event in stored.events.iter().filter(|event| event.seq <= self.head) {
             line(&mut out, event, prev);
@@ -106,7 +109,7 @@ impl Reading {
         }
         let after = stored.up_to.max(prev);
         let ended = after >= self.head || (stored.events.is_empty() && after == self.after);
-        let next = (!ended).then(|| Self { after, left: self.left.saturating_sub(written), ..self });
+        let next = (!ended).then(|| Self { after, prev, left: self.left.saturating_sub(written), ..self });
         Ok(Page { lines: out.into(), next })
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Context, encode, outbox::Lag, session::Session};
 use crate::{
     fault::Fault,
-    hub::{Answer, Attach, Attached, Handle},
+    hub::{Answer, Attach, Attached, Handle, Reached},
 };
 
 /// A topic is asked again while it moves on faster than its past is read. Each round reads a page, so that this
@@ -77,6 +77,7 @@ impl Session {
             answer,
             done,
         };
+        let mut reached = Reached::named(after.unwrap_or_default());
         for _ in 0..ATTACH_ROUNDS {
             match handle.attach(attach, attached).await {
                 Some(Attached::Live { .. }) => return Ok(()),
@@ -85,15 +86,15 @@ impl Session {
                 None => return Err(ErrorCode::Busy.into()),
             }
             (attach.done, attached) = oneshot::channel();
-            let position = attach.after.unwrap_or_default();
             let left = limit.saturating_sub(attach.replayed.len());
-            let missed = self.context.hub.missed(handle.topic, position, left).await?;
+            let missed = self.context.hub.missed(handle.topic, reached, left).await?;
             if missed.more {
                 attach.after = None;
                 attach.recovered = Some(false);
                 attach.replayed.clear();
             } else {
-                attach.after = Some(missed.up_to);
+                reached = missed.reached;
+                attach.after = Some(reached.up_to);
                 attach.replayed.extend(missed.frames);
             }
         }
@@ -109,12 +110,12 @@ impl Session {
         }
         let outbox = &self.member.outbox;
         let handle = self.context.hub.open(lag.topic).await?;
-        let mut position = lag.after;
+        let mut reached = Reached::named(lag.after);
         loop {
             let (done, attached) = oneshot::channel();
             let attach = Attach {
                 member: self.member.clone(),
-                after: Some(position),
+                after: Some(reached.up_to),
                 replayed: vec![],
                 limit: usize::MAX,
                 recovered: None,
@@ -130,11 +131,11 @@ impl Session {
                 Some(Attached::Behind(_)) => {}
                 None => return Err(ErrorCode::Busy.into()),
             }
-            let missed = self.context.hub.missed(lag.topic, position, CATCH_UP_PAGE).await?;
-            if missed.up_to == position {
+            let missed = self.context.hub.missed(lag.topic, reached, CATCH_UP_PAGE).await?;
+            if missed.reached == reached {
                 return Err(ErrorCode::Busy.into());
             }
-            position = missed.up_to;
+            reached = missed.reached;
             for frame in &missed.frames {
                 outbox.ready().await;
                 outbox.push(frame);

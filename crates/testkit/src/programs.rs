@@ -1,0 +1,120 @@
+//! Fronts and projectors as processes of their own, to be killed.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use natterjack_stack::{ports, process};
+use tempfile::TempDir;
+
+use crate::{Site, eventually};
+
+/// A running `front`. Dropping it kills it.
+pub struct FrontProcess {
+    program: Program,
+    port: u16,
+}
+
+/// A running `projector`. Dropping it kills it.
+pub struct ProjectorProcess {
+    program: Program,
+}
+
+struct Program {
+    process: process::Process,
+    ops_port: u16,
+    _dir: TempDir,
+}
+
+impl Site {
+    /// Starts a front and waits until it is ready.
+    pub async fn front_process(&self) -> FrontProcess {
+        let port = ports::free().expect("a port is free");
+        let mut settings = self.settings("natterjack_front");
+        settings.insert("NATTERJACK_LISTEN".into(), format!("127.0.0.1:{port}"));
+        let program = Program::start(self, "front", settings).await;
+        FrontProcess { program, port }
+    }
+
+    /// Starts a projector and waits until it is ready.
+    pub async fn projector_process(&self) -> ProjectorProcess {
+        let settings = self.settings("natterjack_projector");
+        ProjectorProcess { program: Program::start(self, "projector", settings).await }
+    }
+}
+
+impl FrontProcess {
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The base URL of the operators' endpoints.
+    pub fn ops_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.program.ops_port)
+    }
+
+    /// `SIGKILL`, and waits until it is gone.
+    pub async fn kill(self) {
+        self.program.process.kill_hard().await;
+    }
+}
+
+impl ProjectorProcess {
+    pub fn ops_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.program.ops_port)
+    }
+
+    /// `SIGKILL`, and waits until it is gone.
+    pub async fn kill(self) {
+        self.program.process.kill_hard().await;
+    }
+}
+
+impl Program {
+    async fn start(
+        site: &Site,
+        name: &str,
+        mut settings: std::collections::BTreeMap<String, String>,
+    ) -> Self {
+        let ops_port = ports::free().expect("a port is free");
+        settings.insert("NATTERJACK_OPS_LISTEN".into(), format!("127.0.0.1:{ops_port}"));
+        let dir = TempDir::with_prefix(format!("{name}-")).expect("a directory can be made");
+        let process = process::Process::spawn(process::Spec {
+            program: PathBuf::from("/usr/bin/env"),
+            args: arguments(name, settings),
+            envs: vec![],
+            dir: dir.path().to_owned(),
+            user: None,
+            log: File::create(dir.path().join("log")).expect("a file can be made"),
+            lock: File::create(dir.path().join("lock")).expect("a file can be made"),
+            last_signal: process::LastSignal::Kill,
+        })
+        .expect("the program starts");
+        let program = Self { process, ops_port, _dir: dir };
+        let ready = format!("http://127.0.0.1:{ops_port}/readyz");
+        eventually(&format!("{name} to be ready"), async || {
+            let answer = site.http.get(&ready).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        program
+    }
+}
+
+/// `env` replaces itself with the program, which so has the settings and the process id.
+fn arguments(name: &str, settings: std::collections::BTreeMap<String, String>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> =
+        settings.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect();
+    arguments.push(binary(name).into());
+    arguments
+}
+
+/// The workspace's own binary, beside the test that runs.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let path = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace` first", path.display());
+    path
+}
