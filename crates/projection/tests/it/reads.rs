@@ -1,0 +1,182 @@
+//! The queries of the read model on what the projector made.
+
+use natterjack_domain::Visibility;
+use natterjack_projection::open;
+use natterjack_readmodel::{self as readmodel, Error, Page, events, messages, people, rooms};
+
+use crate::{
+    script::{Step, created, edited, entries, mid, posted, registered, room, ts, user},
+    world::{EPOCH, STREAM, World},
+};
+
+fn page(cursor: Option<&str>, limit: u32) -> Page<'_> {
+    Page { cursor, limit: Some(limit) }
+}
+
+async fn chat() -> World {
+    let world = World::new().await;
+    let private = Step::Created { room: 1, by: 1, members: vec![1], private: true };
+    let steps = [
+        registered(0, "ann"),
+        registered(1, "anton"),
+        created(0, 0, &[0]),
+        private,
+        posted(0, 0, 1, "one"),
+        posted(0, 0, 2, "two"),
+        Step::Joined { room: 0, user: 1 },
+        posted(0, 1, 3, "three"),
+        edited(0, 0, 1, "eins"),
+        Step::Recalled { room: 0, by: 0, mid: 2 },
+        posted(0, 0, 4, "four"),
+        Step::Joined { room: 0, user: 2 },
+        Step::Read { user: 0, room: 0, seq: 8 },
+        created(2, 2, &[2, 0]),
+    ];
+    world.apply_all(&entries(&steps), 4).await;
+    world
+}
+
+#[tokio::test]
+async fn a_room_as_each_person_sees_it() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let seen = async |n, by| rooms::room(&client, room(n), user(by)).await.unwrap();
+
+    let ann = seen(0, 0).await.unwrap();
+    assert_eq!((ann.joined, ann.unread, ann.read_seq, ann.head, ann.member_count), (true, 1, 8, 12, 3));
+    assert_eq!((ann.as_of.epoch.as_str(), ann.as_of.seq), (EPOCH, 14));
+    assert_eq!(ann.last_message.unwrap().body.as_deref(), Some("four"));
+    assert_eq!((ann.name.as_str(), ann.visibility, ann.owner), ("Room 0", Visibility::Public, user(0)));
+    // What was said before joining is not unread.
+    let anton = seen(0, 1).await.unwrap();
+    assert_eq!((anton.unread, anton.read_seq), (2, 0));
+    assert_eq!(seen(0, 2).await.unwrap().unread, 0);
+    // A visitor learns that the room is there, not what is said in it.
+    let visitor = seen(0, 3).await.unwrap();
+    assert_eq!((visitor.joined, visitor.unread, visitor.last_message), (false, 0, None));
+    assert!(seen(1, 1).await.is_some());
+    assert!(seen(1, 0).await.is_none());
+    assert!(seen(9, 0).await.is_none());
+}
+
+#[tokio::test]
+async fn lists_of_rooms_come_in_pages() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let first = rooms::room_list(&client, user(0), page(None, 1)).await.unwrap();
+    let second = rooms::room_list(&client, user(0), page(first.next.as_deref(), 1)).await.unwrap();
+    let ids: Vec<_> = first.items.iter().chain(&second.items).map(|r| r.id).collect();
+    assert_eq!((ids, second.next), (vec![room(0), room(2)], None));
+
+    let public = async |q, page| rooms::public_rooms(&client, user(1), q, page).await.unwrap();
+    let first = public("ROOM", page(None, 1)).await;
+    let second = public("ROOM", page(first.next.as_deref(), 5)).await;
+    let found: Vec<_> = first.items.iter().chain(&second.items).map(|r| (r.id, r.joined)).collect();
+    assert_eq!((found, second.next), (vec![(room(0), true), (room(2), false)], None));
+    assert_eq!(public("2", Page::default()).await.items.len(), 1);
+    assert_eq!(public("%", Page::default()).await.items.len(), 0);
+    assert_eq!(public("\0", Page::default()).await.items.len(), 0);
+
+    let foreign = people::people(&client, "", page(first.next.as_deref(), 1)).await;
+    assert!(matches!(foreign, Err(Error::Cursor(_))), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn history_leads_from_the_newest_page_to_the_beginning() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let history = async |page| messages::history(&client, room(0), page).await.unwrap().unwrap();
+    let newest = history(page(None, 3)).await;
+    assert_eq!(newest.items.iter().map(|m| m.seq).collect::<Vec<_>>(), [6, 8, 11]);
+    let oldest = history(page(newest.next.as_deref(), 3)).await;
+    assert_eq!((oldest.items.len(), &oldest.next, oldest.as_of.seq), (1, &None, 14));
+    let edited = &oldest.items[0];
+    assert_eq!((edited.id, edited.body.as_deref()), (mid(1), Some("eins")));
+    assert_eq!((&edited.posted_at, &edited.edited_at), (&ts(5), &Some(ts(9))));
+    let recalled = &newest.items[0];
+    assert_eq!((&recalled.body, &recalled.recalled_at), (&None, &Some(ts(10))));
+
+    let empty = messages::history(&client, room(2), Page::default()).await.unwrap().unwrap();
+    assert_eq!((empty.items.len(), empty.as_of.seq), (0, 14));
+    assert!(messages::history(&client, room(9), Page::default()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn people_and_members() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let names = async |q| {
+        let list = people::people(&client, q, Page::default()).await.unwrap();
+        list.items.into_iter().map(|p| p.username).collect::<Vec<_>>()
+    };
+    assert_eq!(names("").await, ["ann", "anton"]);
+    assert_eq!(names("ANT").await, ["anton"]);
+    assert_eq!(names("x").await, [""; 0]);
+    let first = people::people(&client, "an", page(None, 1)).await.unwrap();
+    let second = people::people(&client, "an", page(first.next.as_deref(), 1)).await.unwrap();
+    assert_eq!((second.items[0].username.as_str(), second.next), ("anton", None));
+    assert_eq!(people::person(&client, user(1)).await.unwrap().unwrap().username, "anton");
+    assert!(people::person(&client, user(9)).await.unwrap().is_none());
+
+    let first = people::members(&client, room(0), page(None, 2)).await.unwrap().unwrap();
+    let second = people::members(&client, room(0), page(first.next.as_deref(), 2)).await.unwrap().unwrap();
+    let members: Vec<_> =
+        first.items.iter().chain(&second.items).map(|p| (p.id, p.username.as_str())).collect();
+    // The third one's registration has not come yet.
+    assert_eq!(members, [(user(0), "ann"), (user(1), "anton"), (user(2), "")]);
+    assert_eq!((second.next, second.as_of.seq), (None, 14));
+    assert!(people::members(&client, room(9), Page::default()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn who_wrote_a_message() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let of = async |n| messages::message(&client, STREAM, room(0), mid(n)).await.unwrap();
+    let live = of(1).await;
+    assert_eq!(
+        (live.value.unwrap().author, live.value.unwrap().recalled, live.as_of.seq),
+        (user(0), false, 14)
+    );
+    assert!(of(2).await.value.unwrap().recalled);
+    assert_eq!((of(9).await.value, of(9).await.as_of.seq), (None, 14));
+}
+
+#[tokio::test]
+async fn raw_events_form_a_chain_per_room() {
+    let world = chat().await;
+    let client = world.front.get().await.unwrap();
+    let after = async |seq, limit| events::events_after(&client, STREAM, room(0), seq, limit).await.unwrap();
+    let all = after(0, 100).await;
+    let chain: Vec<_> = all.value.iter().map(|e| (e.seq, e.prev)).collect();
+    assert_eq!(chain, [(3, 0), (5, 3), (6, 5), (7, 6), (8, 7), (9, 8), (10, 9), (11, 10), (12, 11)]);
+    assert_eq!((all.as_of.epoch.as_str(), all.as_of.seq), (EPOCH, 14));
+    assert_eq!((&all.value[1].ts, all.value[1].known), (&ts(5), true));
+    let part = after(7, 2).await.value;
+    assert_eq!(part.iter().map(|e| (e.seq, e.prev)).collect::<Vec<_>>(), [(8, 7), (9, 8)]);
+    assert_eq!(after(u64::MAX, 2).await.value, []);
+    // From a position between two of its events.
+    let ts_of = events::events_after(&client, STREAM, room(2), 13, 2).await.unwrap().value;
+    assert_eq!(ts_of.iter().map(|e| (e.seq, e.prev)).collect::<Vec<_>>(), [(14, 0)]);
+
+    let state = events::room_state_events(&client, STREAM, room(0)).await.unwrap();
+    let chain: Vec<_> = state.value.state.iter().map(|e| (e.seq, e.prev)).collect();
+    assert_eq!(chain, [(3, 0), (7, 3), (12, 7)]);
+    assert_eq!((state.value.state_head, state.value.timeline_head, state.as_of.seq), (12, 11, 14));
+
+    let feed = events::feed_after(&client, STREAM, user(0), 0, 10).await.unwrap();
+    assert_eq!(feed.value.iter().map(|e| (e.seq, e.prev)).collect::<Vec<_>>(), [(1, 0), (13, 1)]);
+    let nobody = events::feed_after(&client, STREAM, user(9), 0, 10).await.unwrap();
+    assert_eq!((nobody.value.len(), nobody.as_of.seq), (0, 14));
+}
+
+#[tokio::test]
+async fn positions_of_streams() {
+    let world = World::new().await;
+    let client = world.front.get().await.unwrap();
+    let unseen = readmodel::checkpoint(&client, 2).await.unwrap();
+    assert_eq!((unseen.epoch.as_str(), unseen.seq), ("", 0));
+    open(&mut world.projector().await, 2, "e9").await.unwrap();
+    let seen = readmodel::checkpoint(&client, 2).await.unwrap();
+    assert_eq!((seen.epoch.as_str(), seen.seq), ("e9", 0));
+}

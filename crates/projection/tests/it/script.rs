@@ -1,0 +1,197 @@
+//! Made-up events: by hand, and at random.
+
+use bytes::Bytes;
+use natterjack_domain::{
+    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room, user,
+};
+use natterjack_eventlog::Subject;
+use natterjack_projection::Entry;
+use natterjack_wire::{Fact, StoredEvent};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+pub fn user(n: u8) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(0x1000 + u128::from(n)))
+}
+
+pub fn room(n: u8) -> RoomId {
+    RoomId::from_uuid(Uuid::from_u128(0x2000 + u128::from(n)))
+}
+
+pub fn mid(n: u8) -> MessageId {
+    MessageId::from_uuid(Uuid::from_u128(0x3000 + u128::from(n)))
+}
+
+/// What happens; the numbers name rooms, people and messages.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Created {
+        room: u8,
+        by: u8,
+        members: Vec<u8>,
+        private: bool,
+    },
+    Joined {
+        room: u8,
+        user: u8,
+    },
+    Left {
+        room: u8,
+        user: u8,
+    },
+    Posted {
+        room: u8,
+        by: u8,
+        mid: u8,
+        body: String,
+        reply_to: Option<u8>,
+    },
+    Edited {
+        room: u8,
+        by: u8,
+        mid: u8,
+        body: String,
+    },
+    Recalled {
+        room: u8,
+        by: u8,
+        mid: u8,
+    },
+    Registered {
+        user: u8,
+        username: String,
+    },
+    Read {
+        user: u8,
+        room: u8,
+        seq: u64,
+    },
+    /// Bytes that are no event, on a room's timeline.
+    Garbage {
+        room: u8,
+    },
+    /// An event of the future, on a room's state.
+    Newer {
+        room: u8,
+    },
+    /// An event that bears no front's mark.
+    Forged {
+        room: u8,
+        by: u8,
+        mid: u8,
+    },
+    /// A message on no subject of the log's.
+    Foreign,
+}
+
+pub fn posted(room: u8, by: u8, mid: u8, body: &str) -> Step {
+    Step::Posted { room, by, mid, body: body.into(), reply_to: None }
+}
+
+pub fn edited(room: u8, by: u8, mid: u8, body: &str) -> Step {
+    Step::Edited { room, by, mid, body: body.into() }
+}
+
+pub fn created(room: u8, by: u8, members: &[u8]) -> Step {
+    Step::Created { room, by, members: members.into(), private: false }
+}
+
+pub fn registered(user: u8, username: &str) -> Step {
+    Step::Registered { user, username: username.into() }
+}
+
+/// The entries of a stream that begins with `steps`.
+pub fn entries(steps: &[Step]) -> Vec<Entry> {
+    steps.iter().zip(1..).map(|(step, seq)| entry(step, seq)).collect()
+}
+
+/// The time at which the log stored the event `seq`.
+pub fn ts(seq: u64) -> String {
+    format!("2026-11-20T19:{:02}:{:02}.00000000{}Z", seq / 60 % 60, seq % 60, seq % 9 + 1)
+}
+
+pub fn entry(step: &Step, seq: u64) -> Entry {
+    let mut known = true;
+    let (subject, body) = match step {
+        Step::Garbage { room: r } => (Subject::timeline(room(*r)), Bytes::from_static(b"\xff{\0")),
+        Step::Newer { room: r } => {
+            (Subject::state(room(*r)), Bytes::from_static(br#"{"v":2,"type":"room.merged"}"#))
+        }
+        Step::Foreign => return Entry::foreign(seq),
+        step => {
+            known = !matches!(step, Step::Forged { .. });
+            let (subject, id, fact) = fact(step);
+            (subject, StoredEvent::new(id, &fact).encode())
+        }
+    };
+    Entry { seq, subject: Some(subject), ts: ts(seq), known, body }
+}
+
+pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
+    let text = |body: &str| MessageBody::parse(body, 8_000).unwrap();
+    let id = EventId::random();
+    match step {
+        Step::Created { room: r, by, members, private } => {
+            let name = RoomName::parse(&format!("Room {r}")).unwrap();
+            let visibility = if *private { Visibility::Private } else { Visibility::Public };
+            let members = members.iter().map(|n| user(*n)).collect();
+            let event = room::Event::Created { by: user(*by), name, visibility, members };
+            (Subject::state(room(*r)), id, Fact::Room(event))
+        }
+        Step::Joined { room: r, user: u } => {
+            let event = room::Event::MemberJoined { by: user(*u), user: user(*u) };
+            (Subject::state(room(*r)), id, Fact::Room(event))
+        }
+        Step::Left { room: r, user: u } => {
+            let event = room::Event::MemberLeft { by: user(*u), user: user(*u) };
+            (Subject::state(room(*r)), id, Fact::Room(event))
+        }
+        Step::Posted { room: r, by, mid: m, body, reply_to } => {
+            let (body, reply_to) = (text(body), reply_to.map(mid));
+            let cid = ClientId::from_uuid(Uuid::from_u128(u128::from(*m)));
+            let event = message::Event::Posted { id: mid(*m), by: user(*by), cid, body, reply_to };
+            (Subject::timeline(room(*r)), mid(*m).into(), Fact::Message(event))
+        }
+        Step::Edited { room: r, by, mid: m, body } => {
+            let event = message::Event::Edited { id: mid(*m), by: user(*by), body: text(body) };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Recalled { room: r, by, mid: m } | Step::Forged { room: r, by, mid: m } => {
+            let event = message::Event::Recalled { id: mid(*m), by: user(*by) };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Registered { user: u, username } => {
+            let event = user::Event::Registered { id: user(*u), username: username.clone() };
+            (Subject::feed(user(*u)), id, Fact::User(event))
+        }
+        Step::Read { user: u, room: r, seq } => {
+            let event = user::Event::Read { id: user(*u), room: room(*r), seq: *seq };
+            (Subject::feed(user(*u)), id, Fact::User(event))
+        }
+        Step::Garbage { .. } | Step::Newer { .. } | Step::Foreign => panic!("{step:?} is no fact"),
+    }
+}
+
+/// Few rooms, people and messages, so that steps meet.
+pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    let (r, u, m) = (|| 0u8..3, || 0u8..4, || 0u8..6);
+    let text = || "[a-z的]{1,6}";
+    let one = prop_oneof![
+        2 => (r(), u(), prop::collection::vec(u(), 0..4), any::<bool>())
+            .prop_map(|(room, by, members, private)| Step::Created { room, by, members, private }),
+        2 => (r(), u()).prop_map(|(room, user)| Step::Joined { room, user }),
+        2 => (r(), u()).prop_map(|(room, user)| Step::Left { room, user }),
+        6 => (r(), u(), m(), text(), prop::option::of(m())).prop_map(|(room, by, mid, body, reply_to)| {
+            Step::Posted { room, by, mid, body, reply_to }
+        }),
+        4 => (r(), u(), m(), text()).prop_map(|(room, by, mid, body)| Step::Edited { room, by, mid, body }),
+        2 => (r(), u(), m()).prop_map(|(room, by, mid)| Step::Recalled { room, by, mid }),
+        1 => (u(), text()).prop_map(|(user, username)| Step::Registered { user, username }),
+        2 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Read { user, room, seq }),
+        1 => r().prop_map(|room| Step::Garbage { room }),
+        1 => r().prop_map(|room| Step::Newer { room }),
+        1 => (r(), u(), m()).prop_map(|(room, by, mid)| Step::Forged { room, by, mid }),
+        1 => Just(Step::Foreign),
+    ];
+    prop::collection::vec(one, 0..count)
+}
