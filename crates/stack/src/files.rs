@@ -54,6 +54,12 @@ impl Files {
         fs::write(&path, format!("{port}\n")).map_err(StartError::io("writing a file", path))
     }
 
+    /// Leaves the server's process id for people and scripts; nothing here reads it.
+    pub fn note_pid(&self, pid: u32) -> Result<(), StartError> {
+        let path = self.dir.join(format!("{}.pid", self.name));
+        fs::write(&path, format!("{pid}\n")).map_err(StartError::io("writing a file", path))
+    }
+
     /// Takes the directory's lock; waits, bounded, for a server that is just ending.
     ///
     /// The lock belongs to the open file. The server inherits it and never looks at it, so it is held as long as

@@ -306,7 +306,7 @@ async fn launch(
     let lock = files.lock().await?;
     let configuration = options.write_configuration(member)?;
     let log = files.open_log()?;
-    Process::spawn(Spec {
+    let process = Process::spawn(Spec {
         program: tools.nats_server.clone(),
         args: vec!["-c".into(), configuration.into()],
         envs: options.environment(member, ports, name),
@@ -316,7 +316,9 @@ async fn launch(
         lock,
         last_signal: LastSignal::Kill,
     })
-    .map_err(StartError::io("starting", &tools.nats_server))
+    .map_err(StartError::io("starting", &tools.nats_server))?;
+    files.note_pid(process.pid())?;
+    Ok(process)
 }
 
 /// Whether the server on this port greets a client with this name.

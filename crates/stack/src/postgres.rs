@@ -272,7 +272,9 @@ async fn launch(
         lock,
         last_signal: LastSignal::Quit,
     };
-    Process::spawn(spec).map_err(StartError::io("starting", &tools.postgres_bin))
+    let process = Process::spawn(spec).map_err(StartError::io("starting", &tools.postgres_bin))?;
+    files.note_pid(process.pid())?;
+    Ok(process)
 }
 
 /// Call with the lock held.

@@ -44,7 +44,11 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let data = DataDir::open(&options.data)?;
     let streams = settle_streams(&data, options.streams)?;
     let secrets = Secrets::load(&data.join("secrets"))?;
-    let _logging = telemetry::init(&settings::telemetry(&own, &data), "natterjack")?;
+    let usual = servers::Addresses::usual();
+    let mut settings = Settings { own, streams, servers: usual, data: &data, secrets: &secrets };
+    settings.check()?;
+    std::fs::create_dir_all(data.join("logs"))?;
+    let _logging = telemetry::init(&settings.telemetry(), "natterjack")?;
     let exporter = metrics::install()?;
     natterjack_front::metrics::describe();
 
@@ -53,8 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Some(servers) = until_drained(&shutdown, Servers::start(&data, &secrets)).await? else {
         return Ok(ExitCode::SUCCESS);
     };
-    let settings =
-        Settings { own, streams, servers: servers.addresses.clone(), data: &data, secrets: &secrets };
+    settings.servers = servers.addresses.clone();
     let served = Box::pin(serve(&options, &settings, exporter, &shutdown)).await;
     say("Stopping nats-server and Postgres.");
     servers.stop().await;

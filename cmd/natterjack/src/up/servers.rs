@@ -29,6 +29,16 @@ pub struct PostgresAddress {
     port: u16,
 }
 
+impl Addresses {
+    /// Before the servers run: good enough to check settings with.
+    pub fn usual() -> Self {
+        Self {
+            nats: format!("nats://127.0.0.1:{NATS_PORT}"),
+            postgres: PostgresAddress { port: POSTGRES_PORT },
+        }
+    }
+}
+
 impl PostgresAddress {
     /// The password has nothing in it that a URL would mind.
     pub fn url(self, user: &str, password: &str, database: &str) -> String {

@@ -42,12 +42,6 @@ pub fn own_variables() -> anyhow::Result<Pairs> {
     Ok(own)
 }
 
-/// Logging begins before the servers do.
-pub fn telemetry(own: &Pairs, data: &DataDir) -> telemetry::Config {
-    let mut reader = Reader::from_pairs(with_defaults(own, data));
-    telemetry::Config::read(&mut reader)
-}
-
 fn with_defaults(own: &Pairs, data: &DataDir) -> Pairs {
     let logs = data.join("logs").display().to_string();
     let mut pairs: Pairs = DEFAULTS.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -73,6 +67,16 @@ pub struct Configs {
 }
 
 impl Settings<'_> {
+    /// Reports everything that is wrong with what the environment sets, before anything is started.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.front("front", "127.0.0.1:0", "127.0.0.1:0").map(|_| ())
+    }
+
+    pub fn telemetry(&self) -> telemetry::Config {
+        let mut reader = Reader::from_pairs(with_defaults(&self.own, self.data));
+        telemetry::Config::read(&mut reader)
+    }
+
     /// The URL of the product's database for one of its roles.
     pub fn role_url(&self, role: Role) -> String {
         let passwords = self.secrets.roles();
