@@ -12,7 +12,10 @@ use async_nats::{
 use bytes::Bytes;
 use natterjack_domain::EventId;
 use natterjack_wire::{Fact, StoredEvent};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    select,
+    time::{Instant, sleep, timeout_at},
+};
 
 use crate::{Log, event::VERSION_HEADER, metrics, subject::Subject};
 
@@ -120,6 +123,8 @@ impl Pending {
     async fn attempts(&mut self) -> Result<Appended, AppendError> {
         let mut delay = RETRY_DELAY;
         loop {
+            let mut link = self.log.publish.link.clone();
+            let gaps = link.borrow_and_update().gaps;
             let sent = if let Some(sent) = self.first.take() {
                 sent
             } else {
@@ -127,9 +132,13 @@ impl Pending {
                 self.log.attempt(&self.event).await
             };
             let error = match sent {
-                Ok(ack) => match ack.await {
-                    Ok(ack) => return Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate }),
-                    Err(error) => error,
+                Ok(ack) => select! {
+                    ack = ack.into_future() => match ack {
+                        Ok(ack) => return Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate }),
+                        Err(error) => error,
+                    },
+                    // What was under way when the connection broke will not be acknowledged any more.
+                    _ = link.wait_for(|link| link.connected && link.gaps != gaps) => continue,
                 },
                 Err(error) => error,
             };

@@ -64,10 +64,12 @@ fn note(link: &watch::Sender<Link>, purpose: &'static str, event: &Event) {
             link.gaps += 1;
             link.connected = true;
         }),
-        Event::Disconnected | Event::Closed => {
-            tracing::warn!(purpose, "connection to nats-server lost");
+        Event::Disconnected => {
+            // Also heard when the connection is given up on purpose.
+            tracing::info!(purpose, "connection to nats-server ended");
             link.send_modify(|link| link.connected = false);
         }
+        Event::Closed => link.send_modify(|link| link.connected = false),
         Event::SlowConsumer(_) => {
             metrics::slow_consumer();
             link.send_modify(|link| link.gaps += 1);

@@ -51,7 +51,8 @@ pub struct SocketConfig {
     pub subscriptions_max: usize,
     /// Connections of one person to this front.
     pub connections_per_user: usize,
-    /// Frames of one connection: per second, and at once.
+    /// Frames of one connection: per second, and at once. A client that comes back subscribes to all its rooms at
+    /// once.
     pub frames_per_second: u32,
     pub frames_burst: u32,
     /// Appends of one connection that wait for their acknowledgement.
@@ -129,7 +130,7 @@ impl SocketConfig {
             subscriptions_max: r.in_range("NATTERJACK_SUBSCRIPTIONS_MAX", 500, 1..=10_000),
             connections_per_user: r.in_range("NATTERJACK_CONNECTIONS_PER_USER", 20, 1..=10_000),
             frames_per_second: r.in_range("NATTERJACK_FRAMES_PER_SECOND", 50, 1..=1_000_000),
-            frames_burst: r.in_range("NATTERJACK_FRAMES_BURST", 200, 1..=1_000_000),
+            frames_burst: r.in_range("NATTERJACK_FRAMES_BURST", 600, 1..=1_000_000),
             sends_in_flight: r.in_range("NATTERJACK_SENDS_IN_FLIGHT", 64, 1..=4_096),
             outbox_max_bytes: r.in_range("NATTERJACK_OUTBOX_MAX_BYTES", 1_048_576, 65_536..=67_108_864),
             hello_timeout: r.millis("NATTERJACK_HELLO_TIMEOUT_MS", 10_000),

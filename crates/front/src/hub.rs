@@ -95,7 +95,7 @@ impl Hub {
             let cell = self.0.topics.lock().entry(topic).or_default().clone();
             let opened = cell.get_or_try_init(|| self.begin(topic)).await.cloned();
             match opened {
-                Ok(handle) if !handle.commands.is_closed() => return Ok(handle),
+                Ok(handle) if handle.is_served() => return Ok(handle),
                 // It has just ended, for want of members.
                 Ok(_) => self.forget(topic, &cell),
                 Err(error) => {
@@ -194,6 +194,11 @@ impl Hub {
 }
 
 impl Handle {
+    /// Whether the topic's task still runs: what a handle whose task has ended knows grows old.
+    pub fn is_served(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// The topic's last sequence that this front has seen.
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)

@@ -22,7 +22,10 @@ use super::{
     command::{Answer, Attach, Attached, Command, Member},
     tail::Tail,
 };
-use crate::{metrics, ws::encode};
+use crate::{
+    metrics,
+    ws::{encode, outbox::Lag},
+};
 
 /// Events that are joined into one write, at most; the rest follows in the next.
 const JOIN_MAX_EVENTS: usize = 64;
@@ -80,6 +83,10 @@ impl Actor {
                 self.idle_since = Instant::now();
             }
             Command::Check(heads) => {
+                // The heads came over the same connection: live events up to them are here already.
+                if let Some(signal) = self.live.next().now_or_never().flatten() {
+                    self.receive(signal).await;
+                }
                 if self.chain.is_behind(heads) && self.repair_at.is_none() {
                     metrics::gap("heads");
                     self.repair(heads.state.max(heads.timeline)).await;
@@ -287,14 +294,20 @@ impl Actor {
         Ok(())
     }
 
+    /// Tells the members to start anew and lets them go. Rooms they subscribe to again; a feed has no such request,
+    /// so that their sessions are told to attach it again, from now on.
     fn reset(&mut self, reason: ResetReason) {
-        let room = match self.handle.topic {
+        let topic = self.handle.topic;
+        let room = match topic {
             Topic::Room(room) => Some(room),
             Topic::User(_) => None,
         };
         let frame = encode::frame(&ServerFrame::Reset { room, epoch: self.handle.epoch.to_string(), reason });
         for member in self.members.drain(..) {
             member.outbox.push(&frame);
+            if room.is_none() {
+                member.outbox.mark_lagging(Lag { topic, after: u64::MAX });
+            }
         }
         self.idle_since = Instant::now();
     }

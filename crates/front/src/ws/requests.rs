@@ -138,8 +138,8 @@ impl Session {
     /// The room, if the person may read and write there.
     async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Fault> {
         let handle = match self.subscriptions.get(&room) {
-            Some(handle) => handle.clone(),
-            None => self.context.hub.room(room).await?,
+            Some(handle) if handle.is_served() => handle.clone(),
+            _ => self.context.hub.room(room).await?,
         };
         handle.authorise(self.user)?;
         Ok(handle)
