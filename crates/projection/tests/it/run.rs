@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use natterjack_database::Role;
 use natterjack_domain::{RoomId, UserId};
 use natterjack_eventlog::{Log, NewEvent, Signal, Subject, Topic, provision};
-use natterjack_projection::{Config, Pace, project, verify};
+use natterjack_projection::{Config, Pace, project, run, verify};
 use natterjack_runtime::{
     config::{Reader, Secret},
     lifecycle::Shutdown,
@@ -212,7 +212,6 @@ async fn an_older_copy_of_the_log_and_another_log_halt_it() {
     }
 }
 
-/// Rooms and people that exist only here.
 #[tokio::test]
 async fn what_no_front_wrote_is_parked() {
     let stage = Stage::new(World::new().await, 1).await;
@@ -231,4 +230,22 @@ async fn what_no_front_wrote_is_parked() {
     assert_eq!(stage.world.count("SELECT count(*) FROM read.rooms").await, 1);
     assert_eq!(stage.world.count("SELECT count(*) FROM log.events").await, 3);
     running.finish().await;
+}
+
+#[tokio::test]
+async fn it_starts_and_ends_in_good_order_with_nothing_there() {
+    let pairs = [
+        ("NATTERJACK_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/nothing"),
+        ("NATTERJACK_NATS_URL", "nats://127.0.0.1:1"),
+        ("NATTERJACK_OPS_LISTEN", "127.0.0.1:0"),
+        ("NATTERJACK_PROJECTOR_TICK_MS", "100"),
+    ];
+    let mut reader = Reader::from_pairs(pairs);
+    let config = Config::read(&mut reader);
+    reader.finish().unwrap();
+    assert_eq!(config.pace.tick, Duration::from_millis(100));
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(run(config, shutdown.clone()));
+    shutdown.drain();
+    timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
 }
