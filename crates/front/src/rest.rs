@@ -121,6 +121,7 @@ pub fn router(parts: Parts, config: &HttpConfig, web_dir: Option<&std::path::Pat
         None => api.fallback(async || Fault::from(ErrorCode::NotFound)),
     };
     site.layer(middleware::from_fn(observe::unknown_paths))
+        .layer(middleware::from_fn_with_state(config.request_timeout, observe::limit_time))
         .layer(middleware::from_fn(observe::count))
         .layer(cors(config))
         .layer(CatchPanicLayer::custom(panicked))

@@ -1,9 +1,9 @@
 //! What is seen of each request: a span, a count, a time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -27,6 +27,12 @@ pub async fn count(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     metrics::request(route, method, response.status().as_u16(), begun.elapsed());
     response
+}
+
+/// A request that takes too long is given up. What is streamed afterwards has its own time.
+pub async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(limit, next.run(request)).await;
+    answered.unwrap_or_else(|_| Fault::from(ErrorCode::Busy).because("it took too long").into_response())
 }
 
 fn label(method: &Method) -> &'static str {
