@@ -1,0 +1,205 @@
+//! What logs hold can be read for ever, and is written the same way for ever.
+
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+
+use std::{collections::BTreeMap, error::Error, str::FromStr};
+
+use natterjack_domain::{MessageBody, RoomName, Visibility};
+use natterjack_wire::{DecodeError, EventBody, StoredEvent, event::VERSION};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// An id that ends in `n`.
+fn id<T: FromStr<Err: std::fmt::Debug>>(n: u8) -> T {
+    format!("018f3c1e-7a00-7000-8000-0000000000{n:02x}").parse().unwrap()
+}
+
+/// One event at least of each type, by the name of its golden file.
+fn examples() -> BTreeMap<String, StoredEvent> {
+    let event = |body| StoredEvent { v: VERSION, id: id(1), by: id(2), body };
+    let text = |text: &str| MessageBody::parse(text, 100).unwrap();
+    let all = [
+        EventBody::RoomCreated {
+            name: RoomName::parse("Marsh 🐸 \"café\"").unwrap(),
+            visibility: Visibility::Private,
+            members: vec![id(2), id(3)],
+        },
+        EventBody::MemberJoined { user: id(3) },
+        EventBody::MemberLeft { user: id(3) },
+        EventBody::MessagePosted {
+            cid: id(4),
+            body: text("你好,\n\t\"世界\" \\ \u{1f438}\u{200d}"),
+            reply_to: None,
+        },
+        EventBody::MessageEdited { mid: id(1), body: text("better") },
+        EventBody::MessageRecalled { mid: id(1) },
+        EventBody::UserRegistered { username: "ada".into() },
+        EventBody::UserRead { room: id(5), seq: 9_007_199_254_740_991 },
+    ];
+    let mut examples: BTreeMap<_, _> = all.map(event).into_iter().map(|e| (file_name(&e.body), e)).collect();
+    let reply = EventBody::MessagePosted { cid: id(4), body: text("yes"), reply_to: Some(id(6)) };
+    examples.insert("message.posted.reply.json".into(), event(reply));
+    examples
+}
+
+/// No `_` arm: a new type of event gets a golden file.
+fn file_name(body: &EventBody) -> String {
+    let name = match body {
+        EventBody::RoomCreated { .. } => "room.created",
+        EventBody::MemberJoined { .. } => "room.member_joined",
+        EventBody::MemberLeft { .. } => "room.member_left",
+        EventBody::MessagePosted { .. } => "message.posted",
+        EventBody::MessageEdited { .. } => "message.edited",
+        EventBody::MessageRecalled { .. } => "message.recalled",
+        EventBody::UserRegistered { .. } => "user.registered",
+        EventBody::UserRead { .. } => "user.read",
+    };
+    format!("{name}.json")
+}
+
+#[test]
+fn the_current_version_is_written_as_its_golden_files_say() {
+    let written = examples()
+        .into_iter()
+        .map(|(name, event)| (name, String::from_utf8(event.encode().to_vec()).unwrap()));
+    golden::assert_equal("events/v1", &written.collect(), false);
+}
+
+#[test]
+fn every_golden_event_is_read_and_written_again_to_the_same_bytes() {
+    let examples = examples();
+    for (name, text) in golden::all("events/v1") {
+        let event = StoredEvent::decode(text.as_bytes()).unwrap();
+        assert_eq!(event, examples[&name], "{name}");
+        assert_eq!(event.encode(), text.as_bytes(), "{name}");
+        assert_eq!(StoredEvent::new(event.id, &event.clone().fact()), event, "{name}: through the domain");
+    }
+}
+
+#[test]
+fn fields_that_a_later_writer_added_are_passed_over() {
+    for (name, text) in golden::all("events/v1") {
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        value["mood"] = json!({ "deep": [1, 2, { "er": null }] });
+        let read = StoredEvent::decode(value.to_string().as_bytes()).unwrap();
+        assert_eq!(read, StoredEvent::decode(text.as_bytes()).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_newer_version_is_named_whatever_else_it_holds() {
+    for v in [json!(2), json!(256), json!(u64::MAX)] {
+        let text = json!({ "v": v, "type": "room.painted", "colour": "green" }).to_string();
+        let error = StoredEvent::decode(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, DecodeError::NewerVersion(found) if json!(found) == v), "{error:?}");
+        assert_eq!(error.to_string(), format!("version {v} is newer than this program, which reads up to 1"));
+    }
+}
+
+#[test]
+fn what_is_no_event_of_this_version_is_malformed_and_says_why() {
+    let posted: Value = serde_json::from_str(&golden::all("events/v1")["message.posted.json"]).unwrap();
+    let with = |field: &str, value: Value| {
+        let mut changed = posted.clone();
+        changed[field] = value;
+        changed.to_string()
+    };
+    let without = |field: &str| {
+        let mut changed = posted.clone();
+        changed.as_object_mut().unwrap().remove(field);
+        changed.to_string()
+    };
+    let cases = [
+        (with("type", json!("room.painted")), "unknown variant `room.painted`"),
+        (without("type"), "missing field `type`"),
+        (without("v"), "missing field `v`"),
+        (with("v", json!("1")), "invalid type: string"),
+        (with("v", json!(-1)), "invalid value: integer `-1`"),
+        (without("id"), "missing field `id`"),
+        (with("id", json!("018F3C1E-7A00-7000-8000-000000000001")), "an id is a UUID in hyphenated form"),
+        (without("by"), "missing field `by`"),
+        (without("cid"), "missing field `cid`"),
+        (with("body", json!("")), "the text is empty"),
+        (with("body", json!("a\u{0}b")), "control character U+0000"),
+        (with("body", json!("x".repeat(8_001))), "longer than 8000 characters"),
+        (with("body", json!(7)), "invalid type: integer"),
+        ("null".into(), "invalid type: null"),
+        ("[1]".into(), "invalid type"),
+        (String::new(), "EOF"),
+        (format!("{posted}{posted}"), "trailing characters"),
+        (format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)), "invalid type: sequence"),
+    ];
+    for (text, reason) in cases {
+        let error = StoredEvent::decode(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, DecodeError::Malformed(_)), "{text:.100}: {error:?}");
+        assert_eq!(error.to_string(), "not a stored event");
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(reason), "{text:.100}: {source}");
+    }
+    assert!(StoredEvent::decode(b"\xff\xfe").is_err());
+}
+
+#[test]
+fn deep_nesting_is_no_danger() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        let head = r#"{"v":1,"type":"message.recalled","id":"#;
+        assert!(StoredEvent::decode(format!("{head}{deep}}}").as_bytes()).is_err());
+        assert!(StoredEvent::decode(deep.as_bytes()).is_err());
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+        Just(json!("018f3c1e-7a00-7000-8000-000000000001")),
+    ];
+    leaf.prop_recursive(6, 64, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(".{0,6}", inner, 0..6).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_an_event_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
+        let _ = StoredEvent::decode(&bytes);
+    }
+
+    #[test]
+    fn any_value_in_any_field_gives_an_event_or_an_error(
+        example in 0..9_usize, field in 0..8_usize, value in any_json(),
+    ) {
+        let event = examples().into_values().nth(example).unwrap();
+        let mut changed: Value = serde_json::from_slice(&event.encode()).unwrap();
+        let fields: Vec<String> = changed.as_object().unwrap().keys().cloned().collect();
+        changed[&fields[field % fields.len()]] = value;
+        if let Ok(read) = StoredEvent::decode(changed.to_string().as_bytes()) {
+            prop_assert_eq!(StoredEvent::decode(&read.encode()).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn any_text_comes_back_as_it_was_written(text in "\\PC{1,60}") {
+        prop_assume!(MessageBody::parse(&text, 100).is_ok());
+        let body = EventBody::MessagePosted {
+            cid: id(4), body: MessageBody::parse(&text, 100).unwrap(), reply_to: None,
+        };
+        let event = StoredEvent { v: VERSION, id: id(1), by: id(2), body };
+        prop_assert_eq!(StoredEvent::decode(&event.encode()).unwrap(), event);
+    }
+
+    #[test]
+    fn half_an_event_is_an_error(example in 0..9_usize, cut in any::<prop::sample::Index>()) {
+        let bytes = examples().into_values().nth(example).unwrap().encode();
+        prop_assert!(StoredEvent::decode(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+}
