@@ -213,8 +213,8 @@ impl NatsServer {
     }
 
     /// Freezes the server: connections stay, nothing is answered.
-    pub fn suspend(&self) {
-        self.process.signal(Signal::STOP);
+    pub async fn suspend(&self) {
+        self.process.suspend().await;
     }
 
     /// Lets a frozen server go on.

@@ -139,6 +139,17 @@ impl Process {
         }
     }
 
+    /// `SIGSTOP`, and waits until the child stands still or has ended. Its threads stop one after the other, so the
+    /// signal alone says nothing.
+    pub async fn suspend(&self) {
+        self.signal(Signal::STOP);
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        let stopped = || !matches!(waitid(WaitId::Pid(self.shared.pid), options), Ok(None));
+        while self.shared.child().is_some() && !stopped() {
+            tokio::time::sleep(SUSPEND_POLL).await;
+        }
+    }
+
     /// Asks the child to end with `signal`, and kills it when it has not within the time given.
     pub async fn stop(&self, signal: Signal, within: Duration) -> ExitStatus {
         self.signal(signal);
@@ -172,6 +183,7 @@ impl Drop for Process {
 }
 
 const DROP_WAIT: Duration = Duration::from_secs(5);
+const SUSPEND_POLL: Duration = Duration::from_millis(1);
 const DROP_POLL: Duration = Duration::from_millis(2);
 
 fn ended_within(reaper: &JoinHandle<()>, limit: Duration) -> bool {

@@ -110,7 +110,7 @@ async fn it_is_configured_for_durability_and_checks_passwords() {
 async fn a_suspended_server_keeps_connections_and_goes_on() {
     let server = NatsServer::temporary(&tools()).await.unwrap();
     let url = server.url();
-    server.suspend();
+    server.suspend().await;
     let question = tokio::spawn(async move { request(&url, "$JS.API.INFO", "").await });
     let mut question = question;
     assert!(timeout(Duration::from_millis(50), &mut question).await.is_err());
