@@ -28,6 +28,36 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The allowed licences of `deny.toml`, one a line there.
+fn allowed_licences() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("deny.toml")).unwrap();
+    let list = text.split("\nallow = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    list.split(',')
+        .map(|item| item.trim().trim_matches('"').to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
+}
+
+/// `cargo deny` checks more, where it is installed; this much is checked everywhere.
+#[test]
+fn every_dependency_has_an_allowed_licence_and_comes_from_the_registry() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .exec()
+        .unwrap();
+    let allowed = allowed_licences();
+    assert!(allowed.contains("MIT"));
+    for package in metadata.packages.iter().filter(|package| package.source.is_some()) {
+        let source = package.source.as_ref().unwrap();
+        assert!(source.is_crates_io(), "{} comes from {source}", package.name);
+        let licence = package.license.as_deref().unwrap_or_default();
+        let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX).unwrap();
+        let fits = expression.evaluate(|requirement| allowed.contains(&requirement.to_string()));
+        assert!(fits, "{} is under {licence}", package.name);
+    }
+}
+
 #[test]
 fn crates_depend_only_on_what_lies_below_them() {
     let metadata = MetadataCommand::new()
