@@ -23,6 +23,7 @@ function chat(vault: Vault = new ForgetfulVault()): Chat {
       room: (id, atLeast) => server.room(id, atLeast),
       messages: (id, query) => server.messages(id, query),
       members: async () => ({ items: [], as_of: { epoch: 'E', seq: 0 } }),
+      people: async () => ({ items: [], as_of: { epoch: 'E', seq: 0 } }),
       person: async (id) => ({ id, username: `name of ${id}` }),
       createRoom: async () => {
         server.create('new', 'me');

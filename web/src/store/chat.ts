@@ -5,6 +5,7 @@
  * position, sends again what was not answered, and reads the list of rooms for those that are new.
  */
 import type { Api } from '../api/client';
+import type { Person } from '../api/schema.gen';
 import { backoffMs } from '../protocol/backoff';
 import type { Clock } from '../protocol/clock';
 import { Connection, type ConnectionState, type Socket } from '../protocol/connection';
@@ -31,7 +32,7 @@ export const SAVE_AFTER_MS = 300;
 /** A person who types says so at most so often. */
 const TYPING_EVERY_MS = 3_000;
 
-type ChatApi = Pick<Api, 'rooms' | 'room' | 'messages' | 'members' | 'person' | 'createRoom' | 'join' | 'leave' | 'addMember'>;
+type ChatApi = Pick<Api, 'rooms' | 'room' | 'messages' | 'members' | 'person' | 'createRoom' | 'join' | 'leave' | 'addMember' | 'people'>;
 
 export interface ChatPort {
   user: UserId;
@@ -129,6 +130,12 @@ export class Chat extends Observable {
   /** How paging back stands. */
   paging(id: RoomId): Paging {
     return this.#history.paging(id);
+  }
+
+  /** Whether the room's first message is there. */
+  isComplete(id: RoomId): boolean {
+    const timeline = this.room(id)?.timeline;
+    return timeline !== undefined && timeline.loaded && timeline.older.kind === 'none';
   }
 
   typists(id: RoomId): UserId[] {
@@ -231,7 +238,12 @@ export class Chat extends Observable {
     await this.port.api.addMember(id, user);
   }
 
-  async members(id: RoomId): Promise<{ id: UserId; username: string }[]> {
+  /** People whose name begins so. */
+  async searchPeople(prefix: string): Promise<Person[]> {
+    return (await this.port.api.people(prefix)).items;
+  }
+
+  async members(id: RoomId): Promise<Person[]> {
     const seq = this.#rooms.get(id)?.follower.position.seq;
     const { items } = await this.port.api.members(id, { limit: 200, ...(seq !== undefined && { at_least: seq }) });
     this.people.learn(items);
