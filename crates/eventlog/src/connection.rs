@@ -74,9 +74,11 @@ fn note(link: &watch::Sender<Link>, purpose: &'static str, event: &Event) {
             metrics::slow_consumer();
             link.send_modify(|link| link.gaps += 1);
         }
-        Event::LameDuckMode | Event::Draining | Event::ServerError(_) | Event::ClientError(_) => {
+        Event::LameDuckMode | Event::Draining | Event::ServerError(_) => {
             tracing::warn!(purpose, %event, "nats connection");
         }
+        // One for each attempt to connect again.
+        Event::ClientError(_) => tracing::debug!(purpose, %event, "nats connection"),
     }
 }
 
