@@ -23,20 +23,55 @@ impl Account {
             .json(&json!({ "username": username, "password": password }));
         let (status, body) = answer(request).await.expect("the front answers");
         assert_eq!(status, StatusCode::CREATED, "{body}");
-        let text = |name: &str| body[name].as_str().expect("a text").to_owned();
+        Self::of(http, &body, &password)
+    }
+
+    /// Another session of somebody who is registered; `login` is a name or an e-mail address.
+    pub async fn log_in(http: &reqwest::Client, front: &str, login: &str, password: &str) -> Self {
+        let request = http
+            .post(format!("{front}/v1/auth/login"))
+            .json(&json!({ "login": login, "password": password }));
+        let (status, body) = answer(request).await.expect("the front answers");
+        assert_eq!(status, StatusCode::OK, "{body}");
+        Self::of(http, &body, password)
+    }
+
+    /// The same person on another device.
+    pub async fn another(&self, front: &str) -> Self {
+        Self::log_in(&self.http, front, &self.username, &self.password).await
+    }
+
+    /// The same session with fresh tokens.
+    pub async fn refreshed(&self, front: &str) -> Self {
+        let request = self
+            .http
+            .post(format!("{front}/v1/auth/refresh"))
+            .json(&json!({ "refresh_token": self.refresh_token }));
+        let (status, body) = answer(request).await.expect("the front answers");
+        assert_eq!(status, StatusCode::OK, "{body}");
+        Self::of(&self.http, &body, &self.password)
+    }
+
+    fn of(http: &reqwest::Client, login: &Value, password: &str) -> Self {
+        let text = |name: &str| login[name].as_str().expect("a text").to_owned();
         Self {
             http: http.clone(),
             user: text("user").parse().expect("an id"),
-            username: username.to_owned(),
-            password,
+            username: text("username"),
+            password: password.to_owned(),
             token: text("access_token"),
             refresh_token: text("refresh_token"),
         }
     }
 
+    /// A request on behalf of this session.
+    pub fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
     /// Any request: status and body.
     pub async fn ask(&self, method: Method, url: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = self.http.request(method, url).bearer_auth(&self.token);
+        let mut request = self.request(method, url);
         if let Some(body) = body {
             request = request.json(&body);
         }

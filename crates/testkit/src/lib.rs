@@ -7,13 +7,15 @@
 mod client;
 mod follower;
 mod programs;
+mod refusal;
 mod site;
 mod socket;
 
 pub use client::Account;
 pub use follower::{Follower, assert_same_order};
 pub use programs::{FrontProcess, ProjectorProcess};
-pub use site::{Front, Projector, Site, SiteBuilder};
+pub use refusal::refused;
+pub use site::{Front, Projector, Site, SiteBuilder, answer};
 pub use socket::{Closed, Socket};
 
 use std::time::Duration;

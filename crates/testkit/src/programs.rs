@@ -7,6 +7,7 @@ use std::{
 };
 
 use natterjack_stack::{ports, process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{Site, eventually};
@@ -31,8 +32,14 @@ struct Program {
 impl Site {
     /// Starts a front and waits until it is ready.
     pub async fn front_process(&self) -> FrontProcess {
+        self.front_process_with(&[]).await
+    }
+
+    /// The same with settings of its own, without the prefix `NATTERJACK_`.
+    pub async fn front_process_with(&self, own: &[(&str, &str)]) -> FrontProcess {
         let port = ports::free().expect("a port is free");
         let mut settings = self.settings("natterjack_front");
+        settings.extend(own.iter().map(|(name, value)| (format!("NATTERJACK_{name}"), (*value).to_owned())));
         settings.insert("NATTERJACK_LISTEN".into(), format!("127.0.0.1:{port}"));
         let program = Program::start(self, "front", settings).await;
         FrontProcess { program, port }
@@ -58,6 +65,10 @@ impl FrontProcess {
     /// `SIGKILL`, and waits until it is gone.
     pub async fn kill(self) {
         self.program.process.kill_hard().await;
+    }
+    /// Tells it to drain, as an operator would, and waits for its end.
+    pub async fn drain(&self) -> std::process::ExitStatus {
+        self.program.process.stop(Signal::TERM, crate::PATIENCE).await
     }
 }
 

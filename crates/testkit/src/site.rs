@@ -164,9 +164,14 @@ impl Site {
         Projector { readiness, shutdown, running }
     }
 
+    /// The log, as a front sees it.
+    pub async fn log(&self) -> natterjack_eventlog::Log {
+        natterjack_eventlog::Log::open(&self.log_config()).await.expect("the log opens")
+    }
+
     /// Waits until the read models hold all that the log holds.
     pub async fn projected(&self) {
-        let log = natterjack_eventlog::Log::open(&self.log_config()).await.expect("the log opens");
+        let log = self.log().await;
         let client = self.admin().await.expect("Postgres answers");
         for stream in 0..log.streams() {
             eventually("the projector to catch up", async || {
