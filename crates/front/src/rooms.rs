@@ -65,9 +65,18 @@ impl Rooms {
     /// Decides and appends. A command that changes nothing is answered with where the room is.
     pub async fn change(&self, id: RoomId, command: Command) -> Result<RoomChanged, Fault> {
         let handle = self.hub.room(id).await?;
+        let mut is_fresh = false;
         for _ in 0..ATTEMPTS {
             let (room, state_head) = handle.room();
-            let events = room.decide(command.clone(), self.limits)?;
+            let decided = room.decide(command.clone(), self.limits);
+            let comes_to_nothing = decided.as_ref().map_or(true, Vec::is_empty);
+            // Only an append finds out by itself that another front was quicker.
+            if comes_to_nothing && !is_fresh {
+                handle.refresh().await;
+                is_fresh = true;
+                continue;
+            }
+            let events = decided?;
             if events.is_empty() {
                 return Ok(self.changed(id, handle.head()));
             }
@@ -76,7 +85,10 @@ impl Rooms {
                     self.settle(id, seq, &events).await;
                     return Ok(self.changed(id, seq));
                 }
-                Err(AppendError::Conflict) => handle.refresh().await,
+                Err(AppendError::Conflict) => {
+                    handle.refresh().await;
+                    is_fresh = true;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

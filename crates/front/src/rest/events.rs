@@ -48,7 +48,7 @@ pub async fn events(
     Query(query): Query<EventsQuery>,
 ) -> Result<Response, Fault> {
     let handle = sockets.hub.room(room).await?;
-    handle.authorise(caller.user)?;
+    handle.admit(caller.user).await?;
     let reading = Reading {
         sockets,
         room,

@@ -24,7 +24,7 @@ pub async fn history(
     RoomPath(room): RoomPath,
     Query(query): Query<PageQuery>,
 ) -> Result<Body<MessageList>, Fault> {
-    sockets.hub.room(room).await?.authorise(caller.user)?;
+    sockets.hub.room(room).await?.admit(caller.user).await?;
     wait(&sockets, &projected, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
     let found = store.query(async |c| messages::history(&c, room, page).await).await?;

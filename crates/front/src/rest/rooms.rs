@@ -178,7 +178,7 @@ pub async fn members(
     RoomPath(room): RoomPath,
     Query(query): Query<PageQuery>,
 ) -> Result<Body<PersonList>, Fault> {
-    sockets.hub.room(room).await?.authorise(caller.user)?;
+    sockets.hub.room(room).await?.admit(caller.user).await?;
     wait(&sockets, &projected, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
     let found = store.query(async |c| people::members(&c, room, page).await).await?;

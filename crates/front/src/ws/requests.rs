@@ -141,7 +141,7 @@ impl Session {
             Some(handle) if handle.is_served() => handle.clone(),
             _ => self.context.hub.room(room).await?,
         };
-        handle.authorise(self.user)?;
+        handle.admit(self.user).await?;
         Ok(handle)
     }
 

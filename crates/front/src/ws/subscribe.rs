@@ -50,6 +50,7 @@ impl Session {
             return Err(ErrorCode::TooManySubscriptions.into());
         }
         let handle = self.context.hub.room(room).await?;
+        handle.admit(self.user).await?;
         let limit = limit.unwrap_or(SUB_LIMIT_MAX).min(SUB_LIMIT_MAX) as usize;
         self.follow(&handle, after, epoch.as_deref(), limit, Answer::Sub { id }).await?;
         self.subscriptions.insert(room, handle);
