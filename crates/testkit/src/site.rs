@@ -169,6 +169,18 @@ impl Site {
         natterjack_eventlog::Log::open(&self.log_config()).await.expect("the log opens")
     }
 
+    /// Waits until the read models know these people: only then can they be added to rooms.
+    pub async fn known(&self, people: &[&Account]) {
+        let client = self.admin().await.expect("Postgres answers");
+        for account in people {
+            eventually(&format!("{} to be known", account.username), async || {
+                let sql = "SELECT FROM read.people WHERE id = $1";
+                client.query_opt(sql, &[account.user.as_uuid()]).await.ok()?.map(|_| ())
+            })
+            .await;
+        }
+    }
+
     /// Waits until the read models hold all that the log holds.
     pub async fn projected(&self) {
         let log = self.log().await;
