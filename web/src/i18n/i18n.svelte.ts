@@ -44,12 +44,12 @@ class I18n {
   }
 
   time(at: number): string {
-    return new Intl.DateTimeFormat(this.#language, { timeStyle: 'short' }).format(at);
+    return formatter(this.#language, { timeStyle: 'short' }).format(at);
   }
 
   /** For the pointer that rests on a time. */
   moment(at: number): string {
-    return new Intl.DateTimeFormat(this.#language, { dateStyle: 'full', timeStyle: 'medium' }).format(at);
+    return formatter(this.#language, { dateStyle: 'full', timeStyle: 'medium' }).format(at);
   }
 
   day(at: number): string {
@@ -58,14 +58,24 @@ class I18n {
     if (days === 1) return this.texts.room.yesterday;
     const sameYear = new Date(at).getFullYear() === new Date(this.#now).getFullYear();
     const year = sameYear ? {} : ({ year: 'numeric' } as const);
-    return new Intl.DateTimeFormat(this.#language, { weekday: 'long', day: 'numeric', month: 'long', ...year }).format(at);
+    return formatter(this.#language, { weekday: 'long', day: 'numeric', month: 'long', ...year }).format(at);
   }
 
   /** As short as it can be: a time today, else a date. */
   brief(at: number): string {
     if (daysBetween(at, this.#now) === 0) return this.time(at);
-    return new Intl.DateTimeFormat(this.#language, { day: 'numeric', month: 'short' }).format(at);
+    return formatter(this.#language, { day: 'numeric', month: 'short' }).format(at);
   }
+}
+
+/** Making one takes a hundred times as long as using it. */
+const formatters = new Map<string, Intl.DateTimeFormat>();
+
+function formatter(language: Language, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = language + JSON.stringify(options);
+  let made = formatters.get(key);
+  if (!made) formatters.set(key, (made = new Intl.DateTimeFormat(language, options)));
+  return made;
 }
 
 function initial(): Language {

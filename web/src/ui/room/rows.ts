@@ -6,13 +6,13 @@ import type { ShownLine } from '../../store/view';
 export const TURN_MS = 5 * 60_000;
 
 export interface Row {
-  line: ShownLine;
+  readonly line: ShownLine;
   /** The first of its day. */
-  day: boolean;
+  readonly day: boolean;
   /** The first of its author's turn: bears name and picture. */
-  lead: boolean;
+  readonly lead: boolean;
   /** The first that was new when the room was opened. */
-  fresh: boolean;
+  readonly fresh: boolean;
 }
 
 export function toRows(lines: readonly ShownLine[], freshAfter: number | undefined): Row[] {
@@ -23,6 +23,17 @@ export function toRows(lines: readonly ShownLine[], freshAfter: number | undefin
     const fresh = !marked && !line.own && line.seq !== undefined && line.seq > freshAfter!;
     marked ||= fresh;
     const sameTurn = before?.author === line.author && line.at - before.at < TURN_MS && line.replyTo === undefined;
-    return { line, day, fresh, lead: day || fresh || !sameTurn };
+    return row(line, day, day || fresh || !sameTurn, fresh);
   });
+}
+
+const made = new WeakMap<ShownLine, Row>();
+
+/** The same row as before where nothing changed, so that it is not drawn anew. */
+function row(line: ShownLine, day: boolean, lead: boolean, fresh: boolean): Row {
+  const before = made.get(line);
+  if (before && before.day === day && before.lead === lead && before.fresh === fresh) return before;
+  const now = { line, day, lead, fresh };
+  made.set(line, now);
+  return now;
 }
