@@ -6,8 +6,6 @@ use natterjack_eventlog::{Event, Kind, Subject, Topic};
 use natterjack_readmodel::{self as readmodel, events};
 use natterjack_wire::Position;
 
-use crate::fault::Fault;
-
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -24,9 +22,9 @@ impl Store {
     pub async fn query<T>(
         &self,
         queries: impl AsyncFnOnce(Connection) -> Result<T, readmodel::Error>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, readmodel::Error> {
         let bounded = self.pool.bounded(async { Ok::<_, Error>(queries(self.pool.get().await?).await) });
-        Ok(bounded.await??)
+        bounded.await?
     }
 
     /// The state events of a room up to a position of its stream; none when Postgres cannot tell, or knows another
@@ -58,24 +56,24 @@ impl Store {
         Some((as_of, events.into_iter().map(|event| stored(topic, event)).collect()))
     }
 
-    pub async fn message(&self, room: RoomId, mid: MessageId) -> Result<Option<Message>, Fault> {
+    pub async fn message(&self, room: RoomId, mid: MessageId) -> Result<Option<Message>, readmodel::Error> {
         let stream = Topic::Room(room).stream(self.streams);
         let found = self.query(async |c| readmodel::messages::message(&c, stream, room, mid).await).await?;
         Ok(found.value)
     }
 
     /// Up to where the read models reflect a stream.
-    pub async fn checkpoint(&self, stream: u16) -> Result<Position, Fault> {
+    pub async fn checkpoint(&self, stream: u16) -> Result<Position, readmodel::Error> {
         self.query(async |c| readmodel::checkpoint(&c, stream).await).await
     }
 }
 
-fn in_epoch<T>(found: Result<readmodel::AsOf<T>, Fault>, epoch: &str) -> Option<(u64, T)> {
+fn in_epoch<T>(found: Result<readmodel::AsOf<T>, readmodel::Error>, epoch: &str) -> Option<(u64, T)> {
     match found {
         Ok(found) if found.as_of.epoch == epoch => Some((found.as_of.seq, found.value)),
         Ok(_) => None,
-        Err(fault) => {
-            tracing::debug!(%fault, "reading from the log, since Postgres cannot be read");
+        Err(error) => {
+            tracing::debug!(%error, "reading from the log, since Postgres cannot be read");
             None
         }
     }

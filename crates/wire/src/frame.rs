@@ -98,6 +98,38 @@ pub enum ClientFrame {
     },
 }
 
+impl ClientFrame {
+    /// The number that the answer repeats; frames that get no answer have none.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            Self::Auth { id, .. }
+            | Self::Sub { id, .. }
+            | Self::Unsub { id, .. }
+            | Self::Send { id, .. }
+            | Self::Edit { id, .. }
+            | Self::Recall { id, .. } => Some(*id),
+            Self::Ping { n } => Some(*n),
+            Self::Hello { .. } | Self::Read { .. } | Self::Typing { .. } => None,
+        }
+    }
+
+    /// Its type, `t`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Auth { .. } => "auth",
+            Self::Sub { .. } => "sub",
+            Self::Unsub { .. } => "unsub",
+            Self::Send { .. } => "send",
+            Self::Edit { .. } => "edit",
+            Self::Recall { .. } => "recall",
+            Self::Read { .. } => "read",
+            Self::Typing { .. } => "typing",
+            Self::Ping { .. } => "ping",
+        }
+    }
+}
+
 /// A place in a stream. Sequences of different epochs cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

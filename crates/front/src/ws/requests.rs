@@ -18,34 +18,6 @@ use super::{
 };
 use crate::{fault::Fault, hub::Handle, messages, metrics};
 
-pub(super) fn id_of(frame: &ClientFrame) -> Option<u64> {
-    match frame {
-        ClientFrame::Auth { id, .. }
-        | ClientFrame::Sub { id, .. }
-        | ClientFrame::Unsub { id, .. }
-        | ClientFrame::Send { id, .. }
-        | ClientFrame::Edit { id, .. }
-        | ClientFrame::Recall { id, .. } => Some(*id),
-        ClientFrame::Ping { n } => Some(*n),
-        ClientFrame::Hello { .. } | ClientFrame::Read { .. } | ClientFrame::Typing { .. } => None,
-    }
-}
-
-fn kind_of(frame: &ClientFrame) -> &'static str {
-    match frame {
-        ClientFrame::Hello { .. } => "hello",
-        ClientFrame::Auth { .. } => "auth",
-        ClientFrame::Sub { .. } => "sub",
-        ClientFrame::Unsub { .. } => "unsub",
-        ClientFrame::Send { .. } => "send",
-        ClientFrame::Edit { .. } => "edit",
-        ClientFrame::Recall { .. } => "recall",
-        ClientFrame::Read { .. } => "read",
-        ClientFrame::Typing { .. } => "typing",
-        ClientFrame::Ping { .. } => "ping",
-    }
-}
-
 /// A frame that is being answered; what is needed to count and time it.
 #[derive(Clone, Copy)]
 struct Request {
@@ -66,7 +38,7 @@ enum Outcome {
 impl Session {
     /// Acts on one frame. Gives the end of the connection when it has to come to that.
     pub(super) async fn handle(&mut self, frame: ClientFrame) -> Option<End> {
-        let request = Request { id: id_of(&frame), kind: kind_of(&frame), begun: Instant::now() };
+        let request = Request { id: frame.id(), kind: frame.kind(), begun: Instant::now() };
         let hello_again = matches!(frame, ClientFrame::Hello { .. });
         match self.act(frame, request).await {
             Ok(Outcome::Answer(reply)) => {

@@ -208,7 +208,7 @@ impl Session {
                 metrics::rate_limited("frames");
                 let wait = not_until
                     .wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
-                let id = frame.as_ref().map_or_else(|m| m.id, super::requests::id_of);
+                let id = frame.as_ref().map_or_else(|malformed| malformed.id, ClientFrame::id);
                 let fault = Fault::from(ErrorCode::RateLimited).retry_after(wait);
                 self.member.outbox.push(&encode::frame(&fault.frame(id)));
                 continue;
