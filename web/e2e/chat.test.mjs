@@ -4,7 +4,7 @@ import { chromium } from 'playwright-core';
 import { Person } from './person.mjs';
 import { startProduct } from './product.mjs';
 
-const CHROMIUM = process.env.NATTERJACK_CHROMIUM ?? '/usr/bin/chromium';
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 /** @type {Awaited<ReturnType<typeof startProduct>>} */

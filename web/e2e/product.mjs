@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const BINARY = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/natterjack');
 const WEB = join(ROOT, 'web/dist');
+/** Streams that the log is spread over. */
+const STREAMS = process.env.E2E_STREAMS ?? '1';
 const STARTED_WITHIN_MS = 120_000;
 
 /** Stands before a front, so that a test can take the front away from its browsers. */
@@ -76,7 +78,7 @@ export async function startProduct() {
   const fronts = [new Proxy(), new Proxy()];
   for (const front of fronts) await front.listen(0);
   const data = await mkdtemp(join(tmpdir(), 'natterjack-e2e-'));
-  const up = spawn(BINARY, ['up', '--fronts', '2', '--data', data, '--no-demo'], {
+  const up = spawn(BINARY, ['up', '--fronts', '2', '--data', data, '--streams', STREAMS, '--no-demo'], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -43,13 +43,22 @@ class I18n {
     return this.texts.errors.byCode[code] ?? otherwise;
   }
 
+  /** Made once each: making one takes a hundred times as long as using it. */
+  #format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+    const locale = regional(this.#language);
+    const key = locale + JSON.stringify(options);
+    let made = formatters.get(key);
+    if (!made) formatters.set(key, (made = new Intl.DateTimeFormat(locale, options)));
+    return made;
+  }
+
   time(at: number): string {
-    return formatter(this.#language, { timeStyle: 'short' }).format(at);
+    return this.#format({ timeStyle: 'short' }).format(at);
   }
 
   /** For the pointer that rests on a time. */
   moment(at: number): string {
-    return formatter(this.#language, { dateStyle: 'full', timeStyle: 'medium' }).format(at);
+    return this.#format({ dateStyle: 'full', timeStyle: 'medium' }).format(at);
   }
 
   day(at: number): string {
@@ -58,24 +67,22 @@ class I18n {
     if (days === 1) return this.texts.room.yesterday;
     const sameYear = new Date(at).getFullYear() === new Date(this.#now).getFullYear();
     const year = sameYear ? {} : ({ year: 'numeric' } as const);
-    return formatter(this.#language, { weekday: 'long', day: 'numeric', month: 'long', ...year }).format(at);
+    return this.#format({ weekday: 'long', day: 'numeric', month: 'long', ...year }).format(at);
   }
 
   /** As short as it can be: a time today, else a date. */
   brief(at: number): string {
     if (daysBetween(at, this.#now) === 0) return this.time(at);
-    return formatter(this.#language, { day: 'numeric', month: 'short' }).format(at);
+    return this.#format({ day: 'numeric', month: 'short' }).format(at);
   }
 }
 
-/** Making one takes a hundred times as long as using it. */
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
-function formatter(language: Language, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  const key = language + JSON.stringify(options);
-  let made = formatters.get(key);
-  if (!made) formatters.set(key, (made = new Intl.DateTimeFormat(language, options)));
-  return made;
+/** The browser's own variety of the language, such as en-GB: it knows how its person writes times. */
+function regional(language: Language): string {
+  const base = language.split('-')[0]!;
+  return navigator.languages.find((locale) => locale.split('-')[0] === base) ?? language;
 }
 
 function initial(): Language {

@@ -6,21 +6,20 @@
  */
 import type { Api } from '../api/client';
 import type { Person } from '../api/schema.gen';
-import { backoffMs } from '../protocol/backoff';
 import type { Clock } from '../protocol/clock';
 import { Connection, type ConnectionState, type Socket } from '../protocol/connection';
-import { Refused, isTransient, retryMs } from '../protocol/errors';
 import { Outbox, type Utterance } from '../protocol/outbox';
-import { RoomFollower, judge } from '../protocol/room';
+import { judge } from '../protocol/room';
 import type { FeedEvent, Position, RoomEvent, RoomId, ServerFrame, UserId } from '../protocol/wire.gen';
+import { RoomBook } from './book';
 import { History, type Paging } from './history';
 import { ReadMarks } from './marks';
 import { Observable } from './observable';
 import { People } from './people';
-import { Room } from './room';
+import type { Room } from './room';
 import { Timeline } from './timeline';
 import type { Vault } from './vault';
-import { type ShownLine, compareRooms, shownLines } from './view';
+import { type ShownLine, shownLines } from './view';
 
 /** Messages of each room that survive a reload. */
 export const KEPT_LINES = 100;
@@ -44,27 +43,20 @@ export interface ChatPort {
   token(fresh: boolean): Promise<string | undefined>;
 }
 
-interface Followed {
-  room: Room;
-  follower: RoomFollower;
-}
-
 export class Chat extends Observable {
   readonly people: People;
   readonly outbox: Outbox;
   readonly connection: Connection;
-  #rooms = new Map<RoomId, Followed>();
+  #book: RoomBook;
   #open: RoomId | undefined;
   #feed: Position | undefined;
   #dirty = new Set<RoomId>();
   #saving = false;
   #subscriptionsMax = 500;
   #messageChars = 8_000;
-  #listed = false;
   #history: History;
   #marks: ReadMarks;
   #typedAt = 0;
-  #turn = 0;
 
   constructor(private readonly port: ChatPort) {
     super();
@@ -80,9 +72,21 @@ export class Chat extends Observable {
     this.#history = new History({
       clock,
       api,
-      position: (room) => this.#rooms.get(room)?.follower.position,
+      position: (room) => this.#book.position(room),
       isOpen: (room) => this.#open === room,
       onChange: (room) => this.#roomChanged(room),
+    });
+    this.#book = new RoomBook({
+      user: port.user,
+      clock,
+      api,
+      subscribe: (room, after) => this.connection.request({ t: 'sub', room, after: after.seq, epoch: after.epoch }),
+      unsubscribe: (room) => void this.connection.request({ t: 'unsub', room }).catch(() => {}),
+      renew: (room, atLeast) => this.#history.renew(room, atLeast),
+      onEvent: (room, event) => this.#happened(room, event),
+      onAdded: (room) => this.#open === room.id && this.open(room.id),
+      onChange: (room) => this.#roomChanged(room),
+      onGone: (room) => this.#gone(room),
     });
     this.#marks = new ReadMarks({ clock, send: (room, seq) => this.connection.cast({ t: 'read', room, seq }) });
     this.connection = new Connection({
@@ -105,17 +109,16 @@ export class Chat extends Observable {
 
   /** Newest message first. */
   get rooms(): Room[] {
-    const order = ({ id, facts, last }: Room) => ({ id, name: facts.name, lastAt: last?.at });
-    return [...this.#rooms.values()].map(({ room }) => room).sort((a, b) => compareRooms(order(a), order(b)));
+    return this.#book.sorted();
   }
 
   /** Whether the list of rooms is known, from the server or from before. */
   get listed(): boolean {
-    return this.#listed || this.#rooms.size > 0;
+    return this.#book.listed;
   }
 
   room(id: RoomId): Room | undefined {
-    return this.#rooms.get(id)?.room;
+    return this.#book.get(id);
   }
 
   get messageChars(): number {
@@ -149,7 +152,7 @@ export class Chat extends Observable {
     const remembered = await this.port.vault.load().catch(() => ({ rooms: [], entries: [], people: [], feed: undefined }));
     this.#feed = remembered.feed;
     this.people.learn(remembered.people);
-    for (const record of remembered.rooms) this.#add(Room.restore(record, this.user), record.position);
+    this.#book.restore(remembered.rooms);
     this.outbox.restore(remembered.entries);
     this.connection.start();
     this.changed();
@@ -176,11 +179,11 @@ export class Chat extends Observable {
   open(id: RoomId | undefined): void {
     if (this.#open !== undefined && this.#open !== id) this.room(this.#open)?.timeline?.trim(CLOSED_LINES);
     this.#open = id;
-    const known = id === undefined ? undefined : this.#rooms.get(id);
-    if (known) {
-      known.room.timeline ??= new Timeline();
-      if (!known.room.timeline.loaded) void this.#history.loadOlder(known.room);
-      void this.#learnMembers(known);
+    const room = id === undefined ? undefined : this.room(id);
+    if (room) {
+      room.timeline ??= new Timeline();
+      if (!room.timeline.loaded) void this.#history.loadOlder(room);
+      this.members(room.id).catch(() => {}); // their names are then looked up one by one
     }
     this.changed();
   }
@@ -205,7 +208,6 @@ export class Chat extends Observable {
     const room = this.room(id);
     if (!room?.last || room.last.seq <= room.unread.readSeq) return;
     room.unread.read(room.last.seq);
-    this.#marks.tell(room);
     this.#roomChanged(id);
   }
 
@@ -220,18 +222,18 @@ export class Chat extends Observable {
 
   async createRoom(body: Parameters<ChatApi['createRoom']>[0]): Promise<RoomId> {
     const { room, position } = await this.port.api.createRoom(body);
-    await this.#adopt(room, position.seq);
+    await this.#book.adopt(room, position.seq);
     return room;
   }
 
   async join(id: RoomId): Promise<void> {
     const { position } = await this.port.api.join(id);
-    await this.#adopt(id, position.seq);
+    await this.#book.adopt(id, position.seq);
   }
 
   async leave(id: RoomId): Promise<void> {
     await this.port.api.leave(id);
-    this.#remove(id);
+    this.#book.remove(id);
   }
 
   async addMember(id: RoomId, user: UserId): Promise<void> {
@@ -244,7 +246,7 @@ export class Chat extends Observable {
   }
 
   async members(id: RoomId): Promise<Person[]> {
-    const seq = this.#rooms.get(id)?.follower.position.seq;
+    const seq = this.#book.position(id)?.seq;
     const { items } = await this.port.api.members(id, { limit: 200, ...(seq !== undefined && { at_least: seq }) });
     this.people.learn(items);
     return items;
@@ -259,37 +261,24 @@ export class Chat extends Observable {
   }
 
   #online(): void {
-    const turn = ++this.#turn;
-    const followed = this.#byUrgency();
-    followed.slice(0, 1).forEach(({ follower }) => follower.attach());
-    this.outbox.attach();
-    followed.slice(1, this.#subscriptionsMax).forEach(({ follower }) => follower.attach());
-    for (const { room } of followed) this.#marks.tell(room);
+    // What waits goes out before the many other rooms are followed.
+    this.#book.attach(this.#open, this.#subscriptionsMax, () => this.outbox.attach());
     const open = this.#open === undefined ? undefined : this.room(this.#open);
     if (open?.timeline && !open.timeline.loaded) void this.#history.loadOlder(open);
-    this.#refresh(turn, 0);
   }
 
   #offline(): void {
-    this.#turn += 1;
-    for (const { follower } of this.#rooms.values()) follower.detach();
+    this.#book.detach();
     this.outbox.detach();
   }
 
-  /** The open room first, then the liveliest. */
-  #byUrgency(): Followed[] {
-    const rank = (room: Room) => (room.id === this.#open ? 0 : 1);
-    const rooms = this.rooms.sort((a, b) => rank(a) - rank(b));
-    return rooms.map((room) => this.#rooms.get(room.id)!);
-  }
-
   #frame(frame: ServerFrame): void {
-    if (frame.t === 'ev') this.#rooms.get(frame.room)?.follower.event(frame);
+    if (frame.t === 'ev') this.#book.event(frame);
     else if (frame.t === 'welcome') this.#welcomed(frame);
     else if (frame.t === 'u') this.#fed(frame);
     else if (frame.t === 'eph') this.#signalled(frame);
     else if (frame.t === 'reset') {
-      if (frame.room !== undefined) this.#rooms.get(frame.room)?.follower.reset(frame.reason);
+      if (frame.room !== undefined) this.#book.reset(frame.room, frame.reason);
       else this.#feedReset(frame.epoch);
     }
   }
@@ -303,14 +292,14 @@ export class Chat extends Observable {
 
   #feedReset(epoch: string): void {
     this.#feed = { epoch, seq: 0 };
-    this.#refresh(this.#turn, 0);
+    this.#book.refresh();
   }
 
   #fed(frame: FeedEvent): void {
     const verdict = judge(this.#feed?.seq ?? 0, frame);
     if (verdict === 'drop' || !this.#feed) return;
     this.#feed = { epoch: this.#feed.epoch, seq: frame.seq };
-    if (verdict === 'gap') this.#refresh(this.#turn, 0);
+    if (verdict === 'gap') this.#book.refresh();
     if (frame.e?.type === 'user.read') {
       const unread = this.room(frame.e.room)?.unread;
       unread?.told(frame.e.seq);
@@ -328,97 +317,26 @@ export class Chat extends Observable {
       clock.after(6_001, () => this.changed());
       this.changed();
     }
-    if (frame.membership) void this.#adopt(frame.membership.room, frame.membership.seq).catch(() => {});
+    if (frame.membership) void this.#book.adopt(frame.membership.room, frame.membership.seq).catch(() => {});
   }
 
-  // Rooms
+  // Changes
 
-  /** Reads the list of rooms: for new ones, and for what other devices read. */
-  #refresh(turn: number, attempt: number): void {
-    this.#list().catch((error: unknown) => {
-      if (this.#turn !== turn || !isTransient(error)) return;
-      const ms = Math.max(retryMs(error), backoffMs(attempt, () => this.port.clock.random()));
-      this.port.clock.after(ms, () => this.#turn === turn && this.#refresh(turn, attempt + 1));
-    });
+  #happened(room: Room, { e }: RoomEvent): void {
+    if (e?.type === 'message.posted' && e.by === this.user) this.outbox.settle(room.id, e.cid);
+    this.#roomChanged(room.id);
   }
 
-  async #list(): Promise<void> {
-    let cursor: string | undefined;
-    do {
-      const page = await this.port.api.rooms({ limit: 200, ...(cursor !== undefined && { cursor }) });
-      for (const summary of page.items) this.#take(summary);
-      cursor = page.next ?? undefined;
-    } while (cursor !== undefined);
-    this.#listed = true;
-    this.changed();
-  }
-
-  #take(summary: Awaited<ReturnType<Api['room']>>): void {
-    if (!summary.joined) return this.#remove(summary.id);
-    const known = this.#rooms.get(summary.id);
-    if (known && known.follower.position.epoch === summary.as_of.epoch) known.room.absorb(summary);
-    else if (!known) this.#add(Room.fromSummary(summary, this.user), summary.as_of);
-    // Another epoch: the follower finds out and takes a snapshot.
-    if (known) this.#marks.tell(known.room);
-    this.#roomChanged(summary.id);
-  }
-
-  /** Learns of a room of one's own from the event `seq` on, or that it is one's own no more. */
-  async #adopt(id: RoomId, seq: number, attempt = 0): Promise<void> {
-    try {
-      this.#take(await this.port.api.room(id, seq));
-    } catch (error) {
-      if (error instanceof Refused && !isTransient(error)) return this.#remove(id);
-      if (attempt >= 6) throw error;
-      const ms = Math.max(retryMs(error), backoffMs(attempt, () => this.port.clock.random()));
-      await new Promise<void>((resolve) => this.port.clock.after(ms, resolve));
-      await this.#adopt(id, seq, attempt + 1);
-    }
-  }
-
-  #add(room: Room, position: Position): void {
-    const follower = new RoomFollower(room.id, position, {
-      clock: this.port.clock,
-      subscribe: (id, after) => this.connection.request({ t: 'sub', room: id, after: after.seq, epoch: after.epoch }),
-      snapshot: (_id, atLeast) => this.#history.renew(room, atLeast),
-      apply: (event) => this.#apply(event),
-      gone: (id) => this.#remove(id),
-    });
-    this.#rooms.set(room.id, { room, follower });
-    if (this.connection.state.kind === 'online' && this.#rooms.size <= this.#subscriptionsMax) follower.attach();
-    if (this.#open === room.id) this.open(room.id);
-  }
-
-  #remove(id: RoomId): void {
-    const known = this.#rooms.get(id);
-    if (!known) return;
-    this.#rooms.delete(id);
+  #gone(id: RoomId): void {
     this.#dirty.delete(id);
-    if (known.follower.phase !== 'ended') {
-      known.follower.detach();
-      this.connection.request({ t: 'unsub', room: id }).catch(() => {});
-    }
     for (const entry of this.outbox.entries(id)) this.outbox.settle(id, entry.cid);
     void this.port.vault.deleteRoom(id).catch(() => {});
     this.changed();
   }
 
-  #apply(event: RoomEvent): void {
-    const room = this.room(event.room);
-    if (!room) return;
-    room.apply(event, this.port.clock.now());
-    if (event.e?.type === 'message.posted' && event.e.by === this.user) this.outbox.settle(room.id, event.e.cid);
-    this.#roomChanged(room.id);
-    if (event.e?.type === 'room.member_left' && event.e.user === this.user) this.#remove(room.id);
-  }
-
-  async #learnMembers({ room }: Followed): Promise<void> {
-    await this.members(room.id).catch(() => {}); // names are then looked up one by one
-  }
-
-  // Changes
-
   #roomChanged(id: RoomId): void {
+    const room = this.room(id);
+    if (room) this.#marks.tell(room);
     this.#settleShown(id);
     this.#dirty.add(id);
     this.#save();
@@ -437,10 +355,11 @@ export class Chat extends Observable {
 
   /** Entries whose event is part of what is known are done with. */
   #settleShown(id: RoomId): void {
-    const followed = this.#rooms.get(id);
+    const timeline = this.room(id)?.timeline;
+    const reached = this.#book.position(id)?.seq ?? Infinity;
     for (const { cid, state, what } of this.outbox.entries(id)) {
-      const shown = what.t === 'send' && followed?.room.timeline?.has(this.user, cid);
-      const passed = state.kind === 'stored' && (followed?.follower.position.seq ?? Infinity) >= state.seq;
+      const shown = what.t === 'send' && timeline?.has(this.user, cid);
+      const passed = state.kind === 'stored' && reached >= state.seq;
       if (shown || passed) return this.outbox.settle(id, cid); // comes back here for the others
     }
   }
@@ -454,9 +373,8 @@ export class Chat extends Observable {
   /** Writes down what changed. Rooms are written whole, position and content together. */
   async save(): Promise<void> {
     this.#saving = false;
-    const dirty = [...this.#dirty].flatMap((id) => this.#rooms.get(id) ?? []);
+    const records = [...this.#dirty].flatMap((id) => this.#book.record(id, KEPT_LINES) ?? []);
     this.#dirty.clear();
-    const records = dirty.map(({ room, follower }) => room.record(follower.position, KEPT_LINES));
     await this.port.vault.saveRooms(records, this.people.entries(), this.#feed).catch(() => {});
   }
 }
