@@ -117,25 +117,36 @@ test('a front that dies under its people is a blip', async () => {
 });
 
 test('a reload goes on where the page was', async () => {
-  const { anna, ben, room } = await pair('reload');
+  const { anna, ben: old, room } = await pair('reload');
+  await old.leave();
+  people.splice(people.indexOf(old), 1);
+  const own = await product.another(1);
+  const ben = await Person.arrive(browser, old.name, [own]);
+  people.push(ben);
+  await ben.logIn();
+  await ben.open(room);
   await anna.say('seen');
   await ben.sees(['seen']);
-  await ben.context.setOffline(true);
+
+  own.hangUp();
   await ben.connection('waiting');
   await ben.say('pending');
   await anna.say('missed');
   await anna.settled();
-  // The page itself has to be fetched, so the network comes back first, and the reload is at once.
-  await ben.context.setOffline(false);
+  await ben.page.reload();
+  // Not connected yet: what is shown is what the page remembers.
+  await ben.sees(['seen', 'pending']);
+  assert.equal(await ben.line('pending').getAttribute('data-delivery'), 'sending');
+  await ben.picture('reloaded');
+  own.refusesSockets = false;
   await ben.page.reload();
   await ben.online();
   await ben.sees(['seen', 'missed', 'pending']);
-  await anna.sees(['seen', 'missed', 'pending']);
   await ben.settled();
+  await anna.sees(['seen', 'missed', 'pending']);
 
   await ben.page.reload();
   await ben.online();
-  await ben.page.getByRole('heading', { name: room, level: 2 }).waitFor();
   await anna.say('and on');
   await ben.sees(['seen', 'missed', 'pending', 'and on']);
 });

@@ -21,6 +21,10 @@ export class Proxy {
   port = 0;
   /** The front's port. */
   target = 0;
+  /** Whether new WebSockets are refused, while REST and files go on. */
+  refusesSockets = false;
+  /** @type {Set<net.Socket>} */
+  #webSockets = new Set();
 
   /** @param {number} port */
   async listen(port) {
@@ -47,6 +51,12 @@ export class Proxy {
     await closed;
   }
 
+  /** Cuts every WebSocket and lets none in until `refusesSockets` is false again. */
+  hangUp() {
+    this.refusesSockets = true;
+    for (const socket of this.#webSockets) socket.destroy();
+  }
+
   async revive() {
     await this.listen(this.port);
   }
@@ -54,6 +64,12 @@ export class Proxy {
   /** @param {net.Socket} client */
   #serve(client) {
     const front = net.connect(this.target, '127.0.0.1');
+    client.once('data', (head) => {
+      if (!head.toString('latin1').startsWith('GET /v1/ws')) return;
+      if (this.refusesSockets) client.destroy();
+      this.#webSockets.add(client);
+      client.once('close', () => this.#webSockets.delete(client));
+    });
     for (const [from, to] of [[client, front], [front, client]]) {
       this.#sockets.add(from);
       from.pipe(to);
@@ -66,7 +82,14 @@ export class Proxy {
   }
 }
 
-/** @returns {Promise<{ fronts: [Proxy, Proxy], stop: () => Promise<void> }>} */
+/**
+ * @typedef {object} Product
+ * @property {[Proxy, Proxy]} fronts
+ * @property {(index: number) => Promise<Proxy>} another Another way to a front, for one browser alone.
+ * @property {() => Promise<void>} stop
+ */
+
+/** @returns {Promise<Product>} */
 export async function startProduct() {
   await access(BINARY).catch(() => {
     throw new Error(`${BINARY} is missing: cargo build -p natterjack`);
@@ -88,11 +111,20 @@ export async function startProduct() {
       NATTERJACK_AUTH_PER_MINUTE: '10000',
     },
   });
+  /** @type {Proxy[]} */
+  const others = [];
+  const another = async (/** @type {number} */ index) => {
+    const proxy = new Proxy();
+    proxy.target = fronts[index]?.target ?? 0;
+    await proxy.listen(0);
+    others.push(proxy);
+    return proxy;
+  };
   const ended = new Promise((resolve) => up.once('close', resolve));
   const stop = async () => {
     up.kill('SIGINT');
     await ended;
-    for (const front of fronts) await front.kill().catch(() => {});
+    for (const front of [...fronts, ...others]) await front.kill().catch(() => {});
     await rm(data, { recursive: true, force: true });
   };
   try {
@@ -102,7 +134,7 @@ export async function startProduct() {
     await stop();
     throw error;
   }
-  return { fronts, stop };
+  return { fronts, another, stop };
 }
 
 /**
