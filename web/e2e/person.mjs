@@ -140,6 +140,27 @@ export class Person {
     await this.page.locator(`${LINES}[data-delivery=sending]`).first().waitFor({ state: 'detached' });
   }
 
+  /**
+   * Waits until the page has written `text` down among its rooms, as it does a moment after it is shown.
+   * @param {string} text
+   */
+  async remembers(text) {
+    await this.page.waitForFunction(async (text) => {
+      const names = (await indexedDB.databases()).map(({ name }) => name ?? '');
+      const opening = indexedDB.open(names.find((name) => name.startsWith('natterjack-')) ?? '');
+      const database = await /** @type {Promise<IDBDatabase>} */ (
+        new Promise((resolve, reject) => {
+          opening.onsuccess = () => resolve(opening.result);
+          opening.onerror = () => reject(opening.error);
+        })
+      );
+      const reading = database.transaction('rooms').objectStore('rooms').getAll();
+      const rooms = await new Promise((resolve) => (reading.onsuccess = () => resolve(reading.result)));
+      database.close();
+      return JSON.stringify(rooms).includes(text);
+    }, text);
+  }
+
   /** @param {string} name */
   async picture(name) {
     await mkdir(ARTIFACTS, { recursive: true });
