@@ -110,14 +110,14 @@ impl MessageId {
     /// Deterministic (UUIDv5), so that a repeat of the same send is the same message on any front
     /// and after any time, without a look-up.
     pub fn derive(room: RoomId, author: UserId, cid: ClientId) -> Self {
-        Self(derive(room, author, cid))
+        Self(derive(room.0, author, cid, ""))
     }
 }
 
 impl EventId {
-    /// The id of the event that `actor` causes in `room` by the request `cid`.
-    pub fn derive(room: RoomId, actor: UserId, cid: ClientId) -> Self {
-        Self(derive(room, actor, cid))
+    /// The id of the event by which `actor` changes a message, by the request `cid` of the kind `kind`.
+    pub fn of_change(message: MessageId, actor: UserId, cid: ClientId, kind: &str) -> Self {
+        Self(derive(message.0, actor, cid, kind))
     }
 }
 
@@ -135,11 +135,8 @@ impl RoomId {
     }
 }
 
-fn derive(room: RoomId, actor: UserId, cid: ClientId) -> Uuid {
-    let mut name = [0; 32];
-    name[..16].copy_from_slice(actor.0.as_bytes());
-    name[16..].copy_from_slice(cid.0.as_bytes());
-    Uuid::new_v5(&room.0, &name)
+fn derive(space: Uuid, actor: UserId, cid: ClientId, kind: &str) -> Uuid {
+    Uuid::new_v5(&space, &[actor.0.as_bytes(), cid.0.as_bytes(), kind.as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -169,5 +166,10 @@ mod tests {
         assert_eq!(id, MessageId::derive(room, author, cid));
         assert_ne!(id, MessageId::derive(RoomId::random(), author, cid));
         assert_ne!(id, MessageId::derive(room, UserId::random(), cid));
+        let edit = EventId::of_change(id, author, cid, "edit");
+        assert_eq!(edit, EventId::of_change(id, author, cid, "edit"));
+        assert_ne!(edit, EventId::of_change(id, author, cid, "recall"));
+        assert_ne!(edit, EventId::of_change(MessageId::random(), author, cid, "edit"));
+        assert_ne!(edit, EventId::from(id));
     }
 }

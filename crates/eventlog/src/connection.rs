@@ -49,8 +49,10 @@ pub(crate) async fn connect(
         options = options.user_and_password(user.clone(), password.expose().to_owned());
     }
     let servers: Vec<_> = config.url.split(',').map(str::trim).collect();
-    let client = options.connect(servers).await?;
-    Ok(Connection { client, link })
+    let connection = Connection { client: options.connect(servers).await?, link };
+    // The client says so a moment later.
+    connection.connected().await;
+    Ok(connection)
 }
 
 fn note(link: &watch::Sender<Link>, purpose: &'static str, event: &Event) {

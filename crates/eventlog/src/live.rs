@@ -1,11 +1,11 @@
 //! What the log republishes, and ephemeral signals between nodes.
 
-use std::{pin::Pin, task::Poll};
+use std::{pin::Pin, task::Poll, time::Duration};
 
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     Log,
@@ -29,17 +29,28 @@ pub struct Live {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("subscribing failed")]
-pub struct FollowError(#[from] async_nats::SubscribeError);
+pub enum FollowError {
+    #[error("there is no connection to nats-server")]
+    Unavailable,
+    #[error("subscribing failed")]
+    Subscribe(#[from] async_nats::SubscribeError),
+}
 
 #[derive(Debug, thiserror::Error)]
-#[error("sending the signal failed")]
-pub struct SignalError(#[from] async_nats::PublishError);
+pub enum SignalError {
+    #[error("there is no connection to nats-server")]
+    Unavailable,
+    #[error("sending the signal failed")]
+    Publish(#[from] async_nats::PublishError),
+}
+
+/// A signal that cannot be handed over within this is as good as lost.
+const SIGNAL_LIMIT: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Follows a topic. To miss nothing, ask for its [`Log::heads`] afterwards.
     pub async fn follow(&self, topic: Topic) -> Result<Live, FollowError> {
-        Ok(Live { subscriber: self.live.client.subscribe(topic.live()).await? })
+        Ok(Live { subscriber: self.subscribe(topic.live()).await? })
     }
 
     /// Health of the connection that carries live events.
@@ -62,9 +73,19 @@ impl Log {
         debug_assert!(subject.starts_with("live."));
         if !self.is_writable() {
             // The client would keep it until the connection is back; by then it is stale.
-            return Ok(());
+            return Err(SignalError::Unavailable);
         }
-        Ok(self.publish.client.publish(subject, body).await?)
+        let sent = timeout(SIGNAL_LIMIT, self.publish.client.publish(subject, body)).await;
+        Ok(sent.map_err(|_| SignalError::Unavailable)??)
+    }
+
+    /// Fails at once without a connection: the client would keep the request, and stop taking others.
+    async fn subscribe(&self, subject: String) -> Result<Subscriber, FollowError> {
+        if !self.live.link.borrow().connected {
+            return Err(FollowError::Unavailable);
+        }
+        let subscribed = timeout(self.config.read_timeout, self.live.client.subscribe(subject)).await;
+        Ok(subscribed.map_err(|_| FollowError::Unavailable)??)
     }
 
     /// Messages sent by [`Log::broadcast`] to `subject`, which may have wildcards: subject and body of each.
@@ -72,7 +93,7 @@ impl Log {
         &self,
         subject: &str,
     ) -> Result<impl Stream<Item = (String, Bytes)> + Unpin + use<>, FollowError> {
-        let subscriber = self.live.client.subscribe(subject.to_owned()).await?;
+        let subscriber = self.subscribe(subject.to_owned()).await?;
         Ok(subscriber.map(|message| (message.subject.to_string(), message.payload)))
     }
 }

@@ -1,7 +1,8 @@
 //! Settings of a front, one struct for each concern.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use axum::http::HeaderValue;
 use natterjack_runtime::{config::Reader, lifecycle, ops};
 
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// Origins of other sites whose pages may use the REST interface.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Vec<Origin>,
     /// Whether `X-Forwarded-For` tells the client's address. Only behind a proxy that sets it.
     pub trust_proxy: bool,
     pub body_max_bytes: usize,
@@ -37,6 +38,8 @@ pub struct HttpConfig {
     pub read_wait: Duration,
     /// Open connections of this front.
     pub connections_max: usize,
+    /// WebSocket connections of one address.
+    pub connections_per_address: usize,
     /// Attempts to register, log in or refresh, for each address and minute.
     pub auth_per_minute: u32,
     /// Other requests, for each person and second; twice as many at once.
@@ -51,8 +54,7 @@ pub struct SocketConfig {
     pub subscriptions_max: usize,
     /// Connections of one person to this front.
     pub connections_per_user: usize,
-    /// Frames of one connection: per second, and at once. A client that comes back subscribes to all its rooms at
-    /// once.
+    /// Frames of one person: per second, and at once. A client that comes back subscribes to all its rooms at once.
     pub frames_per_second: u32,
     pub frames_burst: u32,
     /// Appends of one connection that wait for their acknowledgement.
@@ -80,8 +82,32 @@ pub struct HubConfig {
     pub heads_period: Duration,
     /// Reads of the log by subject at once: they hold up those who append.
     pub deep_reads: usize,
+    /// How far back in the log a client's missed events are read when Postgres does not have them, in sequences of
+    /// the stream.
+    pub deep_read_span: u64,
     /// Members of a room.
     pub members_max: usize,
+}
+
+/// An origin (RFC 6454) such as `https://chat.example`.
+#[derive(Debug, Clone)]
+pub struct Origin(pub HeaderValue);
+
+#[derive(Debug, thiserror::Error)]
+#[error("an origin is a scheme, a host and perhaps a port: https://chat.example")]
+pub struct InvalidOrigin;
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let host =
+            text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(InvalidOrigin)?;
+        if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b)) {
+            return Err(InvalidOrigin);
+        }
+        text.parse().map(Self).map_err(|_| InvalidOrigin)
+    }
 }
 
 impl Config {
@@ -108,10 +134,11 @@ impl HttpConfig {
             cors_origins: r.list("NATTERJACK_CORS_ORIGINS", ""),
             trust_proxy: r.parse("NATTERJACK_TRUST_PROXY", false),
             body_max_bytes: r.in_range("NATTERJACK_BODY_MAX_BYTES", 65_536, 4_096..=16_777_216),
-            header_timeout: r.millis("NATTERJACK_HEADER_TIMEOUT_MS", 10_000),
-            request_timeout: r.millis("NATTERJACK_REQUEST_TIMEOUT_MS", 30_000),
-            read_wait: r.millis("NATTERJACK_READ_WAIT_MS", 3_000),
+            header_timeout: millis(r, "NATTERJACK_HEADER_TIMEOUT_MS", 10_000),
+            request_timeout: millis(r, "NATTERJACK_REQUEST_TIMEOUT_MS", 30_000),
+            read_wait: millis(r, "NATTERJACK_READ_WAIT_MS", 3_000),
             connections_max: r.in_range("NATTERJACK_CONNECTIONS_MAX", 15_000, 1..=1_000_000),
+            connections_per_address: r.in_range("NATTERJACK_CONNECTIONS_PER_ADDRESS", 1_000, 1..=1_000_000),
             auth_per_minute: r.in_range("NATTERJACK_AUTH_PER_MINUTE", 30, 1..=1_000_000),
             requests_per_second: r.in_range("NATTERJACK_REQUESTS_PER_SECOND", 50, 1..=1_000_000),
         }
@@ -133,12 +160,17 @@ impl SocketConfig {
             frames_burst: r.in_range("NATTERJACK_FRAMES_BURST", 600, 1..=1_000_000),
             sends_in_flight: r.in_range("NATTERJACK_SENDS_IN_FLIGHT", 64, 1..=4_096),
             outbox_max_bytes: r.in_range("NATTERJACK_OUTBOX_MAX_BYTES", 1_048_576, 65_536..=67_108_864),
-            hello_timeout: r.millis("NATTERJACK_HELLO_TIMEOUT_MS", 10_000),
-            heartbeat: r.millis("NATTERJACK_HEARTBEAT_MS", 25_000),
-            stall_timeout: r.millis("NATTERJACK_STALL_TIMEOUT_MS", 60_000),
-            drain_window: r.millis("NATTERJACK_DRAIN_WINDOW_MS", 5_000),
+            hello_timeout: millis(r, "NATTERJACK_HELLO_TIMEOUT_MS", 10_000),
+            heartbeat: millis(r, "NATTERJACK_HEARTBEAT_MS", 25_000),
+            stall_timeout: millis(r, "NATTERJACK_STALL_TIMEOUT_MS", 60_000),
+            drain_window: millis(r, "NATTERJACK_DRAIN_WINDOW_MS", 5_000),
         }
     }
+}
+
+/// Zero would mean "at once" or "never", and is neither.
+fn millis(r: &mut Reader, name: &str, default_ms: u64) -> Duration {
+    Duration::from_millis(r.in_range(name, default_ms, 1..=86_400_000))
 }
 
 impl HubConfig {
@@ -147,8 +179,9 @@ impl HubConfig {
             tail_events: r.in_range("NATTERJACK_TAIL_EVENTS", 256, 1..=65_536),
             tail_bytes: r.in_range("NATTERJACK_TAIL_BYTES", 262_144, 1_024..=67_108_864),
             idle: r.secs("NATTERJACK_ROOM_IDLE_SECS", 60),
-            heads_period: r.millis("NATTERJACK_HEADS_PERIOD_MS", 10_000),
+            heads_period: millis(r, "NATTERJACK_HEADS_PERIOD_MS", 10_000),
             deep_reads: r.in_range("NATTERJACK_DEEP_READS", 4, 1..=64),
+            deep_read_span: r.in_range("NATTERJACK_DEEP_READ_SPAN", 10_000, 0..=u64::MAX),
             members_max: r.in_range("NATTERJACK_MEMBERS_MAX", 10_000, 2..=1_000_000),
         }
     }

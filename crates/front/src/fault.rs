@@ -1,6 +1,6 @@
 //! An error on its way to a client: the one place where errors become codes.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -132,11 +132,12 @@ impl From<InvalidText> for Fault {
     }
 }
 
-impl From<OpenError> for Fault {
-    fn from(error: OpenError) -> Self {
-        match error {
+impl From<Arc<OpenError>> for Fault {
+    fn from(error: Arc<OpenError>) -> Self {
+        match *error {
             OpenError::NoSuchRoom => ErrorCode::RoomNotFound.into(),
             OpenError::Follow(_) | OpenError::Read(_) => Self::caused(ErrorCode::LogUnavailable, error),
+            OpenError::Aborted => ErrorCode::Draining.into(),
         }
     }
 }

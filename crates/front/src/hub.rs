@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use natterjack_domain::{
     MessageId, RoomId, UserId,
     room::{Rejection, Room},
@@ -17,7 +21,7 @@ use natterjack_eventlog::{Event, FollowError, Heads, Log, ReadError, Subject, To
 use natterjack_wire::frame::ResetReason;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
-    sync::{OnceCell, Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -30,7 +34,6 @@ mod watchdog;
 
 use command::Command;
 pub use command::{Answer, Attach, Attached, ConnId, Member};
-pub use replay::Reached;
 pub use tail::Recent;
 
 use crate::{config::HubConfig, metrics, store::Store};
@@ -48,10 +51,15 @@ struct Inner {
     log: Log,
     store: Store,
     config: HubConfig,
-    topics: Mutex<HashMap<Topic, Arc<OnceCell<Arc<Handle>>>>>,
+    topics: Mutex<HashMap<Topic, Opening>>,
     /// Reads that hold up those who append: few at once.
-    deep_reads: Arc<Semaphore>,
+    deep_reads: Semaphore,
+    /// The same for gaps of served topics, which wait for nobody's resume.
+    repairs: Arc<Semaphore>,
 }
+
+/// A topic that is being opened, or was.
+type Opening = Shared<BoxFuture<'static, Result<Arc<Handle>, Arc<OpenError>>>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -61,6 +69,8 @@ pub enum OpenError {
     Follow(#[from] FollowError),
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
+    #[error("opening was cut off")]
+    Aborted,
 }
 
 /// A served topic, as the rest of the front sees it.
@@ -76,40 +86,56 @@ pub struct Handle {
 
 impl Hub {
     pub fn new(log: Log, store: Store, config: HubConfig) -> Self {
-        let deep_reads = Arc::new(Semaphore::new(config.deep_reads));
-        Self(Arc::new(Inner { log, store, config, topics: Mutex::default(), deep_reads }))
+        let deep_reads = Semaphore::new(config.deep_reads);
+        let repairs = Arc::new(Semaphore::new(config.deep_reads));
+        Self(Arc::new(Inner { log, store, config, topics: Mutex::default(), deep_reads, repairs }))
     }
 
     pub fn log(&self) -> &Log {
         &self.0.log
     }
 
-    pub async fn room(&self, room: RoomId) -> Result<Arc<Handle>, OpenError> {
+    pub async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Arc<OpenError>> {
         self.open(Topic::Room(room)).await
     }
 
-    /// The served topic; begins to serve it when nobody asked before. Many who ask at once wait for the same
-    /// opening.
-    pub async fn open(&self, topic: Topic) -> Result<Arc<Handle>, OpenError> {
+    /// The served topic; begins to serve it when nobody asked before. Many who ask at once share one opening, and
+    /// its failure. Cancel safe: an opening goes on without those who asked.
+    pub async fn open(&self, topic: Topic) -> Result<Arc<Handle>, Arc<OpenError>> {
         loop {
-            let cell = self.0.topics.lock().entry(topic).or_default().clone();
-            let opened = cell.get_or_try_init(|| self.begin(topic)).await.cloned();
-            match opened {
-                Ok(handle) if handle.is_served() => return Ok(handle),
-                // It has just ended, for want of members.
-                Ok(_) => self.forget(topic, &cell),
-                Err(error) => {
-                    self.forget(topic, &cell);
-                    return Err(error);
-                }
+            let handle = self.opening(topic).await?;
+            if handle.is_served() {
+                return Ok(handle);
             }
+            // It has just ended, for want of members.
+            self.forget(&handle);
         }
     }
 
-    fn forget(&self, topic: Topic, cell: &Arc<OnceCell<Arc<Handle>>>) {
+    fn opening(&self, topic: Topic) -> Opening {
         let mut topics = self.0.topics.lock();
-        if topics.get(&topic).is_some_and(|current| Arc::ptr_eq(current, cell)) {
-            topics.remove(&topic);
+        if let Some(opening) = topics.get(&topic) {
+            return opening.clone();
+        }
+        let hub = self.clone();
+        let begun = tokio::spawn(async move {
+            let opened = hub.begin(topic).await.map_err(Arc::new);
+            if opened.is_err() {
+                hub.0.topics.lock().remove(&topic);
+            }
+            opened
+        });
+        let opening = async move { begun.await.unwrap_or_else(|_| Err(Arc::new(OpenError::Aborted))) };
+        let opening = opening.boxed().shared();
+        topics.insert(topic, opening.clone());
+        opening
+    }
+
+    fn forget(&self, handle: &Arc<Handle>) {
+        let mut topics = self.0.topics.lock();
+        let current = topics.get(&handle.topic).and_then(Opening::peek);
+        if current.is_some_and(|opened| opened.as_ref().is_ok_and(|current| Arc::ptr_eq(current, handle))) {
+            topics.remove(&handle.topic);
         }
     }
 
@@ -143,10 +169,11 @@ impl Hub {
             members: vec![],
             pending: vec![],
             pending_before: 0,
-            repair_at: None,
+            repair: None,
+            late_head: 0,
             idle_limit: inner.config.idle,
             idle_since: Instant::now(),
-            deep_reads: inner.deep_reads.clone(),
+            repairs: inner.repairs.clone(),
         };
         tokio::spawn(self.clone().serve(actor));
         Ok(handle)
@@ -157,11 +184,7 @@ impl Hub {
         metrics::topics_served(1.0);
         actor.run().await;
         metrics::topics_served(-1.0);
-        let mut topics = self.0.topics.lock();
-        let current = topics.get(&handle.topic).and_then(|cell| cell.get());
-        if current.is_some_and(|current| Arc::ptr_eq(current, &handle)) {
-            topics.remove(&handle.topic);
-        }
+        self.forget(&handle);
     }
 
     /// The room as its state events up to the head make it: from Postgres as far as it is, the rest from

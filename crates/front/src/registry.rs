@@ -1,8 +1,7 @@
 //! The connections of this front, so that they can be closed: when a session ends, and when the front drains.
 
 use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
@@ -14,21 +13,29 @@ use tokio::{sync::oneshot, time::sleep};
 use crate::{hub::ConnId, metrics};
 
 #[derive(Default)]
-pub struct Registry {
-    next: AtomicU64,
-    state: Mutex<State>,
-}
+pub struct Registry(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    next: ConnId,
     connections: HashMap<ConnId, Entry>,
     per_user: HashMap<UserId, usize>,
+    draining: bool,
 }
 
 struct Entry {
     user: UserId,
     session: SessionId,
-    close: oneshot::Sender<CloseCode>,
+    /// Gone once the connection was told to close.
+    close: Option<oneshot::Sender<CloseCode>>,
+}
+
+impl Entry {
+    fn close(&mut self, code: CloseCode) {
+        if let Some(close) = self.close.take() {
+            let _ = close.send(code);
+        }
+    }
 }
 
 /// A registered connection; leaves the registry when dropped.
@@ -40,58 +47,57 @@ pub struct Registration<'a> {
 }
 
 impl Registry {
-    /// Fails when the person has `per_user_max` connections here already.
+    /// Fails when the person has `per_user_max` connections here already. Once the front drains, a connection is
+    /// told to close as soon as it is registered.
     pub fn register(
         &self,
         user: UserId,
         session: SessionId,
         per_user_max: usize,
     ) -> Option<Registration<'_>> {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         let count = state.per_user.entry(user).or_default();
         if *count >= per_user_max {
             return None;
         }
         *count += 1;
-        let conn = self.next.fetch_add(1, Ordering::Relaxed);
-        let (close, closed) = oneshot::channel();
-        state.connections.insert(conn, Entry { user, session, close });
+        let conn = state.next;
+        state.next += 1;
+        let (sender, close) = oneshot::channel();
+        let mut entry = Entry { user, session, close: Some(sender) };
+        if state.draining {
+            entry.close(CloseCode::Drain);
+        }
+        state.connections.insert(conn, entry);
         metrics::connected(1.0);
-        Some(Registration { registry: self, conn, close: closed })
+        Some(Registration { registry: self, conn, close })
     }
 
     /// Closes the connections of sessions that have ended.
-    pub fn end(&self, ended: impl Fn(SessionId) -> bool) {
-        for entry in self.take(|entry| ended(entry.session)) {
-            let _ = entry.close.send(CloseCode::Authentication);
+    pub fn end(&self, ended: &HashSet<SessionId>) {
+        for entry in self.0.lock().connections.values_mut().filter(|entry| ended.contains(&entry.session)) {
+            entry.close(CloseCode::Authentication);
         }
     }
 
     /// Closes all connections, spread evenly over `window`.
     pub async fn drain(&self, window: Duration) {
-        let all = self.take(|_| true);
+        let all: Vec<ConnId> = {
+            let mut state = self.0.lock();
+            state.draining = true;
+            state.connections.keys().copied().collect()
+        };
         let Ok(count @ 1..) = u32::try_from(all.len()) else { return };
-        for entry in all {
-            let _ = entry.close.send(CloseCode::Drain);
+        for conn in all {
+            if let Some(entry) = self.0.lock().connections.get_mut(&conn) {
+                entry.close(CloseCode::Drain);
+            }
             sleep(window / count).await;
         }
     }
 
-    /// Takes the right to close them; they stay counted until they are gone.
-    fn take(&self, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let mut state = self.state.lock();
-        let ids: Vec<_> = state.connections.iter().filter(|(_, e)| which(e)).map(|(id, _)| *id).collect();
-        ids.iter()
-            .filter_map(|id| {
-                let entry = state.connections.get_mut(id)?;
-                let close = std::mem::replace(&mut entry.close, oneshot::channel().0);
-                Some(Entry { user: entry.user, session: entry.session, close })
-            })
-            .collect()
-    }
-
     fn leave(&self, conn: ConnId) {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         if let Some(entry) = state.connections.remove(&conn)
             && let Some(count) = state.per_user.get_mut(&entry.user)
         {
@@ -121,10 +127,21 @@ mod tests {
         let mut first = registry.register(user, phone, 2).unwrap();
         let mut second = registry.register(user, laptop, 2).unwrap();
         assert!(registry.register(user, laptop, 2).is_none());
-        registry.end(|session| session == phone);
+        registry.end(&HashSet::from([phone]));
         assert_eq!(first.close.try_recv(), Ok(CloseCode::Authentication));
         assert!(second.close.try_recv().is_err());
         drop(first);
         assert!(registry.register(user, laptop, 2).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_the_front_drains_is_sent_away_at_once() {
+        let registry = Registry::default();
+        let (user, session) = (UserId::random(), SessionId::random());
+        let mut early = registry.register(user, session, 2).unwrap();
+        registry.drain(Duration::ZERO).await;
+        let mut late = registry.register(user, session, 2).unwrap();
+        assert_eq!(early.close.try_recv(), Ok(CloseCode::Drain));
+        assert_eq!(late.close.try_recv(), Ok(CloseCode::Drain));
     }
 }

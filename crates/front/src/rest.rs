@@ -26,17 +26,14 @@ use utoipa_swagger_ui::SwaggerUi;
 mod auth;
 mod events;
 mod extract;
-mod limit;
 mod messages;
 mod observe;
 mod people;
 mod rooms;
 
-pub use limit::Limiter;
-
 use crate::{
-    config::HttpConfig, fault::Fault, identity::Accounts, projected::Projected, rooms::Rooms, store::Store,
-    ws,
+    config::HttpConfig, fault::Fault, identity::Accounts, limit::Limiter, projected::Projected, rooms::Rooms,
+    store::Store, ws,
 };
 
 /// What the handlers draw on; each takes the one thing that it needs.
@@ -144,9 +141,8 @@ fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
 }
 
 fn cors(config: &HttpConfig) -> CorsLayer {
-    let origins: Vec<HeaderValue> = config.cors_origins.iter().filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
-        .allow_origin(origins)
+        .allow_origin(config.cors_origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([
             header::AUTHORIZATION,

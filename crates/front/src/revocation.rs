@@ -4,7 +4,7 @@
 //! and once in a while. An entry is kept for as long as an access token can live.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +22,8 @@ use crate::registry::Registry;
 
 const SUBJECT: &str = "live.revoked";
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
+/// Gaps may come thick.
+const AFTER_GAP: Duration = Duration::from_millis(100);
 const TOKEN_LIFE_MARGIN: Duration = Duration::from_mins(5);
 
 #[derive(Serialize, Deserialize)]
@@ -49,14 +51,14 @@ impl Revocations {
 
     /// Ends sessions here and on every other front.
     pub async fn end(&self, log: &Log, sessions: Vec<SessionId>) {
-        self.note(&sessions);
+        self.note(&sessions.iter().copied().collect());
         let body = serde_json::to_vec(&Ended { sessions }).expect("ids are plain data");
         if let Err(error) = log.broadcast(SUBJECT.into(), body.into()).await {
             tracing::warn!(%error, "other fronts learn of an ended session only from Postgres");
         }
     }
 
-    fn note(&self, sessions: &[SessionId]) {
+    fn note(&self, sessions: &HashSet<SessionId>) {
         {
             let now = Instant::now();
             let mut ended = self.ended.write();
@@ -65,7 +67,7 @@ impl Revocations {
                 ended.entry(*session).or_insert(now);
             }
         }
-        self.registry.end(|session| sessions.contains(&session));
+        self.registry.end(sessions);
     }
 
     /// Listens to other fronts until `stop`.
@@ -79,13 +81,13 @@ impl Revocations {
                         select! {
                             word = words.next() => match word {
                                 Some((_, body)) => match serde_json::from_slice::<Ended>(&body) {
-                                    Ok(Ended { sessions }) => self.note(&sessions),
+                                    Ok(Ended { sessions }) => self.note(&sessions.into_iter().collect()),
                                     Err(error) => tracing::warn!(%error, "an unreadable word of ended sessions"),
                                 },
                                 None => break,
                             },
                             _ = reload.tick() => self.reload(&identity).await,
-                            _ = link.changed() => self.reload(&identity).await,
+                            _ = link.changed() => reload.reset_after(AFTER_GAP),
                         }
                     },
                     Err(error) => {
@@ -104,7 +106,7 @@ impl Revocations {
     async fn reload(&self, identity: &Identity) {
         let since = time::OffsetDateTime::now_utc() - self.keep;
         match identity.revoked_since(since).await {
-            Ok(ended) => self.note(&ended.into_iter().map(|(session, _)| session).collect::<Vec<_>>()),
+            Ok(ended) => self.note(&ended.into_iter().map(|(session, _)| session).collect()),
             Err(error) => tracing::debug!(%error, "ended sessions cannot be read"),
         }
     }

@@ -39,7 +39,9 @@ impl Rooms {
         let Command::Create { by, .. } = &command else { return Err(ErrorCode::Internal.into()) };
         let by = *by;
         let events = match self.hub.room(id).await {
-            Err(OpenError::NoSuchRoom) => Room::default().decide(command, self.limits)?,
+            Err(error) if matches!(*error, OpenError::NoSuchRoom) => {
+                Room::default().decide(command, self.limits)?
+            }
             Err(error) => return Err(error.into()),
             Ok(_) => return self.created_before(id, by).await,
         };

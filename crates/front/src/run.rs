@@ -18,10 +18,11 @@ use crate::{
     config::Config,
     hub::Hub,
     identity::Accounts,
+    limit::Limiter,
     projected::Projected,
     registry::Registry,
     relay,
-    rest::{self, Limiter, Parts},
+    rest::{self, Parts},
     revocation::Revocations,
     rooms::Rooms,
     serve,
@@ -61,7 +62,7 @@ pub async fn run(
     let revocations = Revocations::new(registry.clone(), token_life);
     let hub = Hub::new(log.clone(), store.clone(), config.hub.clone());
     let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
-    let limiter = Arc::new(Limiter::new(&config.http));
+    let limiter = Arc::new(Limiter::new(&config.http, &config.socket));
     let sockets = Arc::new(ws::Context {
         node: config.node.clone(),
         config: config.socket.clone(),
@@ -72,6 +73,8 @@ pub async fn run(
         clock: Clock::system(),
         registry: registry.clone(),
         revocations: revocations.clone(),
+        limiter: limiter.clone(),
+        draining: tokio_util::sync::CancellationToken::new(),
         appends: tokio_util::task::TaskTracker::new(),
         sessions: tokio_util::task::TaskTracker::new(),
     });
@@ -83,7 +86,8 @@ pub async fn run(
     background.spawn(projected.clone().listen(log.clone(), stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
     background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
-    background.spawn(health(log.clone(), store.clone(), nats, postgres, stop.clone()));
+    background.spawn(watch_log(log.clone(), nats, stop.clone()));
+    background.spawn(store.clone().watch(postgres, stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
     let parts = Parts {
@@ -95,11 +99,13 @@ pub async fn run(
         sockets: sockets.clone(),
     };
     let app = rest::router(parts, &config.http, config.web_dir.as_deref());
-    let serving = serve::run(listener, app, &config.http, &shutdown);
+    let closing = sockets.draining.clone();
+    let serving = serve::run(listener, app, &config.http, &closing, &shutdown);
     let draining = async {
         shutdown.draining().await;
         readiness.drain();
         sleep(UNREADY_LEAD).await;
+        closing.cancel();
         sockets.sessions.close();
         registry.drain(config.socket.drain_window).await;
         sockets.sessions.wait().await;
@@ -137,13 +143,7 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
     }
 }
 
-async fn health(
-    log: Log,
-    store: Store,
-    nats: Check,
-    postgres: Check,
-    stop: tokio_util::sync::CancellationToken,
-) {
+async fn watch_log(log: Log, check: Check, stop: tokio_util::sync::CancellationToken) {
     let mut every = interval(HEALTH_EVERY);
     loop {
         select! {
@@ -151,13 +151,9 @@ async fn health(
             _ = every.tick() => {}
         }
         if log.is_writable() && log.link().borrow().connected {
-            nats.ready();
+            check.ready();
         } else {
-            nats.unready("not connected");
-        }
-        match store.checkpoint(0).await {
-            Ok(_) => postgres.ready(),
-            Err(fault) => postgres.unready(fault.to_string()),
+            check.unready("not connected");
         }
     }
 }

@@ -12,10 +12,10 @@ use natterjack_runtime::lifecycle::Shutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::config::HttpConfig;
@@ -25,9 +25,19 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// What a connection reads ahead; a request's head has to fit.
 const READ_BUFFER_BYTES: usize = 16_384;
 
-/// Serves until the shutdown drains, then finishes the requests that are under way. An upgraded connection is not a
-/// request any more.
-pub async fn run(listener: TcpListener, app: Router, config: &HttpConfig, shutdown: &Shutdown) {
+/// Counts as one of the front's connections until the last clone is dropped. An upgraded connection takes one along.
+#[derive(Clone)]
+pub struct Slot(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
+
+/// Serves until `closing`, then finishes the requests that are under way. An upgraded connection is not a request any
+/// more.
+pub async fn run(
+    listener: TcpListener,
+    app: Router,
+    config: &HttpConfig,
+    closing: &CancellationToken,
+    shutdown: &Shutdown,
+) {
     let slots = Arc::new(Semaphore::new(config.connections_max));
     let connections = TaskTracker::new();
     let mut http = http1::Builder::new();
@@ -37,7 +47,7 @@ pub async fn run(listener: TcpListener, app: Router, config: &HttpConfig, shutdo
         .pipeline_flush(true);
     loop {
         let accepted = select! {
-            () = shutdown.draining() => break,
+            () = closing.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
         let (stream, peer, slot) = match accepted {
@@ -51,16 +61,17 @@ pub async fn run(listener: TcpListener, app: Router, config: &HttpConfig, shutdo
         let service = TowerToHyperService::new(app.clone().map_request(
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(slot.clone());
                 request.map(axum::body::Body::new)
             },
         ));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let shutdown = shutdown.clone();
+        let closing = closing.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
             let served = select! {
                 served = connection.as_mut() => served,
-                () = shutdown.draining() => {
+                () = closing.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -68,7 +79,6 @@ pub async fn run(listener: TcpListener, app: Router, config: &HttpConfig, shutdo
             if let Err(error) = served {
                 tracing::debug!(%error, %peer, "a connection failed");
             }
-            drop(slot);
         });
     }
     drop(listener);
@@ -79,12 +89,12 @@ pub async fn run(listener: TcpListener, app: Router, config: &HttpConfig, shutdo
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, Slot);
 
 /// Waits for a free slot before it accepts: more connections wait in the kernel.
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> std::io::Result<Accepted> {
     let slot = slots.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer, slot))
+    Ok((stream, peer, Slot(Arc::new(slot))))
 }

@@ -1,21 +1,40 @@
 //! Postgres as the front sees it: the read models, and the second copy of the log.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use natterjack_database::{Connection, Error, Pool};
 use natterjack_domain::{MessageId, RoomId, message::Message};
 use natterjack_eventlog::{Event, Kind, Subject, Topic};
-use natterjack_readmodel::{self as readmodel, events};
+use natterjack_readmodel::{self as readmodel, AsOf, events};
+use natterjack_runtime::ops::Check;
 use natterjack_wire::Position;
+use tokio::{
+    select,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
     streams: u16,
+    /// Postgres was found to be away: reads for which the log can stand in do not even try.
+    away: Arc<AtomicBool>,
 }
+
+/// How often Postgres is looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 impl Store {
     pub fn new(pool: Pool, streams: u16) -> Self {
-        Self { pool, streams }
+        Self { pool, streams, away: Arc::default() }
     }
 
     /// Runs queries on one connection, no longer than a statement may take.
@@ -27,12 +46,61 @@ impl Store {
         bounded.await?
     }
 
+    /// Looks after Postgres until `stop`.
+    pub async fn watch(self, check: Check, stop: CancellationToken) {
+        let mut every = interval(WATCH_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            select! {
+                () = stop.cancelled() => return,
+                _ = every.tick() => {}
+            }
+            match self.checkpoint(0).await {
+                Ok(_) => {
+                    self.away.store(false, Ordering::Relaxed);
+                    check.ready();
+                }
+                Err(error) => {
+                    self.away.store(true, Ordering::Relaxed);
+                    check.unready(error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Whether Postgres was away when it was last looked at.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// The same as [`Self::query`] where there is another way to know: nothing, at once, while Postgres is away.
+    async fn try_query<T>(
+        &self,
+        epoch: &str,
+        queries: impl AsyncFnOnce(Connection) -> Result<AsOf<T>, readmodel::Error>,
+    ) -> Option<(u64, T)> {
+        if self.is_away() {
+            return None;
+        }
+        match self.query(queries).await {
+            Ok(found) if found.as_of.epoch == epoch => Some((found.as_of.seq, found.value)),
+            Ok(_) => None,
+            Err(error) => {
+                if error.is_unavailable() {
+                    self.away.store(true, Ordering::Relaxed);
+                }
+                tracing::debug!(%error, "reading from the log, since Postgres cannot be read");
+                None
+            }
+        }
+    }
+
     /// The state events of a room up to a position of its stream; none when Postgres cannot tell, or knows another
     /// incarnation of the stream.
     pub async fn room_state(&self, room: RoomId, epoch: &str) -> Option<(u64, Vec<Event>)> {
         let stream = Topic::Room(room).stream(self.streams);
-        let found = self.query(async |c| events::room_state_events(&c, stream, room).await).await;
-        let (as_of, found) = in_epoch(found, epoch)?;
+        let (as_of, found) =
+            self.try_query(epoch, async |c| events::room_state_events(&c, stream, room).await).await?;
         Some((as_of, found.state.into_iter().map(|event| stored(Topic::Room(room), event)).collect()))
     }
 
@@ -46,13 +114,12 @@ impl Store {
     ) -> Option<(u64, Vec<Event>)> {
         let stream = topic.stream(self.streams);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let found = self
-            .query(async |c| match topic {
+        let (as_of, events) = self
+            .try_query(epoch, async |c| match topic {
                 Topic::Room(room) => events::events_after(&c, stream, room, after, limit).await,
                 Topic::User(user) => events::feed_after(&c, stream, user, after, limit).await,
             })
-            .await;
-        let (as_of, events) = in_epoch(found, epoch)?;
+            .await?;
         Some((as_of, events.into_iter().map(|event| stored(topic, event)).collect()))
     }
 
@@ -65,17 +132,6 @@ impl Store {
     /// Up to where the read models reflect a stream.
     pub async fn checkpoint(&self, stream: u16) -> Result<Position, readmodel::Error> {
         self.query(async |c| readmodel::checkpoint(&c, stream).await).await
-    }
-}
-
-fn in_epoch<T>(found: Result<readmodel::AsOf<T>, readmodel::Error>, epoch: &str) -> Option<(u64, T)> {
-    match found {
-        Ok(found) if found.as_of.epoch == epoch => Some((found.as_of.seq, found.value)),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::debug!(%error, "reading from the log, since Postgres cannot be read");
-            None
-        }
     }
 }
 

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use natterjack_identity::{AccessTokens, Claims, Clock, TokenError};
 use natterjack_wire::ErrorCode;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::SocketConfig, hub::Hub, projected::Projected, registry::Registry, revocation::Revocations,
-    store::Store,
+    config::SocketConfig, hub::Hub, limit::Limiter, projected::Projected, registry::Registry,
+    revocation::Revocations, store::Store,
 };
 
 pub mod encode;
+mod hello;
 pub mod outbox;
 mod requests;
 pub mod session;
@@ -32,6 +33,9 @@ pub struct Context {
     pub clock: Clock,
     pub registry: Arc<Registry>,
     pub revocations: Revocations,
+    pub limiter: Arc<Limiter>,
+    /// The front is about to end.
+    pub draining: CancellationToken,
     /// Appends that wait for their acknowledgement: a draining front finishes them.
     pub appends: TaskTracker,
     /// Connections, from upgrade to close.

@@ -1,5 +1,7 @@
 //! What the repository says of the interface is what the code says. `UPDATE_GENERATED=1` writes it anew.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fmt::Write, fs, path::PathBuf};
 
 use natterjack_wire::ErrorCode;

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     metrics,
+    position::Reached,
     ws::{encode, outbox::Lag},
 };
 
@@ -45,17 +46,27 @@ pub(super) struct Actor {
     /// The topic's head before the first pending frame.
     pub pending_before: u64,
     /// Set while a gap could not be repaired yet: live events are not forwarded, the log is asked again.
-    pub repair_at: Option<Instant>,
+    pub repair: Option<Repair>,
+    /// The head when an event was last found too late: who was behind then may have missed it.
+    pub late_head: u64,
     pub idle_limit: Duration,
     pub idle_since: Instant,
-    pub deep_reads: Arc<Semaphore>,
+    /// Bounds what is repaired at once on this front.
+    pub repairs: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repair {
+    at: Instant,
+    /// What is known to be missing.
+    up_to: u64,
 }
 
 impl Actor {
     /// Serves the topic until nobody has been attached for a while, or until it is told to stop.
     pub async fn run(mut self) {
         loop {
-            let repair = self.repair_at;
+            let repair = self.repair;
             let idle = self.members.is_empty().then(|| self.idle_since + self.idle_limit);
             select! {
                 biased;
@@ -67,8 +78,8 @@ impl Actor {
                     Some(signal) => self.receive(signal).await,
                     None => break,
                 },
-                () = sleep_until(repair.unwrap_or_else(Instant::now)), if repair.is_some() => {
-                    self.repair(0).await;
+                () = sleep_until(repair.map_or_else(Instant::now, |r| r.at)), if repair.is_some() => {
+                    self.repair(repair.map_or(0, |r| r.up_to)).await;
                 }
                 () = sleep_until(idle.unwrap_or_else(Instant::now)), if idle.is_some() => break,
             }
@@ -84,10 +95,12 @@ impl Actor {
             }
             Command::Check(heads) => {
                 // The heads came over the same connection: live events up to them are here already.
-                if let Some(signal) = self.live.next().now_or_never().flatten() {
+                while self.chain.is_behind(heads)
+                    && let Some(signal) = self.live.next().now_or_never().flatten()
+                {
                     self.receive(signal).await;
                 }
-                if self.chain.is_behind(heads) && self.repair_at.is_none() {
+                if self.chain.is_behind(heads) && self.repair.is_none() {
                     metrics::gap("heads");
                     self.repair(heads.state.max(heads.timeline)).await;
                 }
@@ -136,7 +149,7 @@ impl Actor {
 
     /// Applies a live event. Gives its sequence when events before it are missing.
     fn take(&mut self, event: &Event) -> Option<u64> {
-        if self.repair_at.is_some() || event.subject.topic != self.handle.topic {
+        if self.repair.is_some() || event.subject.topic != self.handle.topic {
             return None;
         }
         match self.chain.check(event.subject.kind, event.seq, event.last) {
@@ -186,7 +199,9 @@ impl Actor {
         };
         let (topic, before) = (self.handle.topic, self.pending_before);
         metrics::delivered(self.pending.len() * self.members.len());
-        self.members.retain(|member| member.outbox.push_events(topic, before, &joined));
+        let epoch = &self.handle.epoch;
+        let lag = || Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(before) };
+        self.members.retain(|member| member.outbox.push_events(&joined, lag));
         self.pending.clear();
         if self.members.is_empty() {
             self.idle_since = Instant::now();
@@ -206,6 +221,16 @@ impl Actor {
         let user = attach.member.user;
         if let Err(rejection) = self.handle.authorise(user) {
             let _ = attach.done.send(Attached::Refused(rejection));
+            return;
+        }
+        if matches!(attach.answer, Answer::CatchUp)
+            && attach.after.is_some_and(|after| after < self.late_head)
+        {
+            let _ = attach.done.send(Attached::Outdated);
+            return;
+        }
+        if attach.done.is_closed() {
+            // The connection ended meanwhile, and would never leave.
             return;
         }
         self.members.retain(|member| member.conn != attach.member.conn);
@@ -237,27 +262,31 @@ impl Actor {
         if !out.is_empty() {
             attach.member.outbox.push(&out.freeze());
         }
+        let conn = attach.member.conn;
         self.members.push(attach.member);
-        let _ = attach.done.send(Attached::Live { head: self.chain.head() });
+        if attach.done.send(Attached::Live).is_err() {
+            self.members.retain(|member| member.conn != conn);
+        }
     }
 
     /// Reads from the log what is missing, at least up to `up_to`, and forwards it in order.
     async fn repair(&mut self, up_to: u64) {
         match self.read_missing().await {
-            Ok(()) if self.chain.head() >= up_to => self.repair_at = None,
-            // A replica that answers may be a little behind the one that published.
-            Ok(()) => self.repair_at = Some(Instant::now() + REPAIR_RETRY),
-            Err(error) => {
-                tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired");
-                self.repair_at = Some(Instant::now() + REPAIR_RETRY);
+            Ok(()) if self.chain.head() >= up_to => {
+                self.repair = None;
+                return;
             }
+            // A replica that answers may be a little behind the one that published.
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired"),
         }
+        self.repair = Some(Repair { at: Instant::now() + REPAIR_RETRY, up_to });
     }
 
     async fn read_missing(&mut self) -> Result<(), ReadError> {
         let topic = self.handle.topic;
-        let deep_reads = self.deep_reads.clone();
-        let _permit = deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
+        let repairs = self.repairs.clone();
+        let _permit = repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
         let heads = self.log.heads(topic).await?;
         while self.chain.is_behind(heads) {
             let page = self.log.tail(topic, self.chain.head(), REPAIR_PAGE).await?;
@@ -289,7 +318,8 @@ impl Actor {
             self.chain.advance(subject.kind, event.seq);
             self.handle.fold(&event);
         }
-        self.tail.clear(self.chain.head());
+        self.late_head = self.chain.head();
+        self.tail.clear(self.late_head);
         self.reset(ResetReason::LateEvent);
         Ok(())
     }
@@ -306,7 +336,7 @@ impl Actor {
         for member in self.members.drain(..) {
             member.outbox.push(&frame);
             if room.is_none() {
-                member.outbox.mark_lagging(Lag { topic, after: u64::MAX });
+                member.outbox.mark_lagging(Lag::from_now_on(topic));
             }
         }
         self.idle_since = Instant::now();

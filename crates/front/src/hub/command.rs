@@ -65,10 +65,11 @@ pub enum Answer {
 }
 
 pub enum Attached {
-    Live {
-        head: u64,
-    },
+    Live,
     /// The tail does not reach back so far: read on in the store and ask again.
     Behind(Box<Attach>),
+    /// Not allowed here.
     Refused(Rejection),
+    /// Something was found late that a connection which fell behind has missed: it starts anew.
+    Outdated,
 }

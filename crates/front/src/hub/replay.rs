@@ -4,26 +4,11 @@
 use bytes::Bytes;
 use natterjack_eventlog::{Event, ReadError, Topic};
 
-use super::Hub;
-use crate::{metrics, ws::encode};
+use super::{Handle, Hub};
+use crate::{metrics, position::Reached, ws::encode};
 
 /// Most bytes that are sent again; beyond it a fresh snapshot is cheaper.
 const REPLAY_MAX_BYTES: usize = 4 << 20;
-
-/// How far a client is: it has every event of the topic up to `up_to`, and the last of them was `last`. The two differ
-/// where a position comes from a checkpoint, which counts the events of other topics too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
-    pub up_to: u64,
-    pub last: u64,
-}
-
-impl Reached {
-    /// Where a client is that names its position.
-    pub fn named(position: u64) -> Self {
-        Self { up_to: position, last: position }
-    }
-}
 
 /// Events of a topic, encoded, that follow the asked position without a gap.
 pub struct Missed {
@@ -42,29 +27,40 @@ pub struct Stored {
 }
 
 impl Hub {
-    /// Reads up to `limit` events of `topic` after `from`, ready to be sent.
-    pub async fn missed(&self, topic: Topic, from: Reached, limit: usize) -> Result<Missed, ReadError> {
-        let Stored { events, up_to } = self.stored(topic, from.up_to, limit + 1).await?;
-        Ok(gather(topic, from, limit, &events, up_to))
+    /// Reads up to `limit` events of a topic after `from`, ready to be sent. Where they lie too far back to be read
+    /// now, there are none, and more.
+    pub async fn missed(&self, handle: &Handle, from: Reached, limit: usize) -> Result<Missed, ReadError> {
+        Ok(match self.stored(handle, from.up_to, limit + 1).await? {
+            Some(stored) => gather(handle.topic, from, limit, &stored.events, stored.up_to),
+            None => Missed { frames: vec![], reached: from, more: true },
+        })
     }
 
-    /// Reads up to `limit` events of `topic` after `after`.
-    pub async fn stored(&self, topic: Topic, after: u64, limit: usize) -> Result<Stored, ReadError> {
-        let epoch = self.0.log.epoch_of(topic);
-        let full = |events: &[Event]| events.last().map(|last| last.seq).filter(|_| events.len() >= limit);
-        if let Some((as_of, events)) = self.0.store.events_after(topic, &epoch, after, limit).await
+    /// Reads up to `limit` events of a topic after `after`. None when only the log could tell, and they lie so far
+    /// back in it that reading them would hold up those who append.
+    pub async fn stored(
+        &self,
+        handle: &Handle,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<Stored>, ReadError> {
+        let (inner, topic) = (&self.0, handle.topic);
+        if let Some((as_of, events)) = inner.store.events_after(topic, &handle.epoch, after, limit).await
             && as_of > after
         {
             metrics::replayed("postgres", events.len());
             // A full page ends where its last event is; another one reaches as far as the source does.
-            let up_to = full(&events).unwrap_or(as_of);
-            return Ok(Stored { events, up_to });
+            let full = events.last().map(|last| last.seq).filter(|_| events.len() >= limit);
+            return Ok(Some(Stored { up_to: full.unwrap_or(as_of), events }));
         }
-        let _permit = self.0.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
-        let events = self.0.log.tail(topic, after, limit).await?;
+        if handle.head().saturating_sub(after) > inner.config.deep_read_span {
+            return Ok(None);
+        }
+        let _permit = inner.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
+        let events = inner.log.tail(topic, after, limit).await?;
         metrics::replayed("log", events.len());
         let up_to = events.last().map_or(after, |last| last.seq);
-        Ok(Stored { events, up_to })
+        Ok(Some(Stored { events, up_to }))
     }
 }
 

@@ -1,17 +1,20 @@
 //! Compares the heads of all served topics with the log: what is republished is sent at most once, and a
 //! lost last event shows nowhere else.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Topic};
 use natterjack_wire::frame::ResetReason;
 use tokio::{
     select,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Hub};
+
+/// Between two rounds, however many gaps there are.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Hub {
     /// Runs until `stop`: a round after every gap of the connection, and one in each period.
@@ -32,18 +35,24 @@ impl Hub {
             }
             if now.gaps != gaps {
                 match self.0.log.recheck().await {
-                    Ok(true) => self.abandon_all().await,
-                    Ok(false) => {}
+                    Ok(replaced) => {
+                        gaps = now.gaps;
+                        if replaced {
+                            self.abandon_all().await;
+                        }
+                    }
+                    // The next round tries again.
                     Err(error) => tracing::warn!(%error, "the streams cannot be checked after a reconnect"),
                 }
-                gaps = now.gaps;
             }
             self.compare_heads().await;
+            sleep(PAUSE).await;
         }
     }
 
     fn served(&self) -> Vec<Arc<Handle>> {
-        self.0.topics.lock().values().filter_map(|cell| cell.get().cloned()).collect()
+        let topics = self.0.topics.lock();
+        topics.values().filter_map(|opening| opening.peek()?.as_ref().ok().cloned()).collect()
     }
 
     async fn compare_heads(&self) {

@@ -10,14 +10,13 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use natterjack_domain::RoomId;
-use natterjack_eventlog::{Event, Topic};
-use natterjack_wire::Problem;
+use natterjack_eventlog::Event;
+use natterjack_wire::{ErrorCode, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Caller, Query, RoomPath};
-use crate::{fault::Fault, ws};
+use crate::{fault::Fault, hub::Handle, ws};
 
 /// Most events in one answer.
 const EVENTS_MAX: u64 = 100_000;
@@ -50,11 +49,11 @@ pub async fn events(
     let handle = sockets.hub.room(room).await?;
     handle.admit(caller.user).await?;
     let reading = Reading {
+        head: handle.head(),
         sockets,
-        room,
+        handle,
         after: query.after,
         prev: query.after,
-        head: handle.head(),
         left: query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX),
     };
     // The first page is read before the answer begins, so that an outage is answered as one.
@@ -79,7 +78,7 @@ pub async fn events(
 
 struct Reading {
     sockets: Arc<ws::Context>,
-    room: RoomId,
+    handle: Arc<Handle>,
     after: u64,
     /// Sequence of the last line written.
     prev: u64,
@@ -97,9 +96,9 @@ impl Reading {
         if self.after >= self.head || self.left == 0 {
             return Ok(Page { lines: Bytes::new(), next: None });
         }
-        let topic = Topic::Room(self.room);
         let limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
-        let stored = self.sockets.hub.stored(topic, self.after, limit).await?;
+        let stored = self.sockets.hub.stored(&self.handle, self.after, limit).await?;
+        let stored = stored.ok_or(ErrorCode::DatabaseUnavailable)?;
         let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.prev);
         let mut written = 0;
         for event in stored.events.iter().filter(|event| event.seq <= self.head) {

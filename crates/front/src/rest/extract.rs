@@ -13,8 +13,7 @@ use natterjack_domain::{RoomId, SessionId, UserId};
 use natterjack_wire::ErrorCode;
 use serde::de::DeserializeOwned;
 
-use super::Limiter;
-use crate::{fault::Fault, ws};
+use crate::{fault::Fault, limit::Limiter, ws};
 
 /// Who asks, by the access token; also holds the person to the rate of requests.
 pub struct Caller {
@@ -52,7 +51,10 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        Arc::<Limiter>::from_ref(state).attempt(peer, &parts.headers)?;
+        let limiter = Arc::<Limiter>::from_ref(state);
+        if let Some(address) = limiter.address(peer, &parts.headers) {
+            limiter.attempt(address)?;
+        }
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
         Ok(Self { user_agent: user_agent.unwrap_or_default().chars().take(256).collect() })
     }

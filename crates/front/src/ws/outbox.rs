@@ -4,12 +4,14 @@
 //! task. Only what the socket does not take waits here, bounded in bytes. An event that does not fit
 //! is not kept: the topic *lags*, and its session fetches it from the log once the socket drains.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use natterjack_eventlog::Topic;
 use parking_lot::Mutex;
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, time::timeout};
+
+use crate::position::Reached;
 
 pub struct Outbox {
     socket: OwnedWriteHalf,
@@ -29,11 +31,20 @@ struct Queue {
     closed: bool,
 }
 
-/// A topic whose events after `after` have to be fetched from the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A topic whose events after `reached` have to be fetched from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
     pub topic: Topic,
-    pub after: u64,
+    /// The incarnation of the stream that `reached` is a place in; none where any will do.
+    pub epoch: Option<Arc<str>>,
+    pub reached: Reached,
+}
+
+impl Lag {
+    /// Nothing is missed: the topic is only to be attached again.
+    pub fn from_now_on(topic: Topic) -> Self {
+        Self { topic, epoch: None, reached: Reached::named(u64::MAX) }
+    }
 }
 
 impl Outbox {
@@ -41,12 +52,15 @@ impl Outbox {
         Self { socket, queue: Mutex::default(), changed: Notify::new(), drained: Notify::new(), limit_bytes }
     }
 
-    /// Sends events of `topic`; `before` is the topic's head before them. `false` when they do not fit: then
-    /// the topic lags from `before` on, and the caller must send no further events of it.
-    pub fn push_events(&self, topic: Topic, before: u64, frames: &Bytes) -> bool {
+    /// Sends events of a topic. `false` when they do not fit: then the topic lags from where `lag` says, and the
+    /// caller must send no further events of it; neither when the outbox is closed.
+    pub fn push_events(&self, frames: &Bytes, lag: impl FnOnce() -> Lag) -> bool {
         let mut queue = self.queue.lock();
+        if queue.closed {
+            return false;
+        }
         if queue.bytes + frames.len() > self.limit_bytes && !queue.frames.is_empty() {
-            queue.lagging.push(Lag { topic, after: before });
+            queue.lagging.push(lag());
             drop(queue);
             self.changed.notify_one();
             return false;
@@ -122,9 +136,14 @@ impl Outbox {
         }
     }
 
-    /// Nothing more is taken; [`Self::drive`] ends once the backlog is written.
-    pub fn close(&self) {
-        self.queue.lock().closed = true;
+    /// Sends these last frames, and takes nothing more; [`Self::drive`] ends once the backlog is written.
+    pub fn finish(&self, frames: &[Bytes]) {
+        let mut queue = self.queue.lock();
+        for frame in frames {
+            self.write(&mut queue, frame);
+        }
+        queue.closed = true;
+        drop(queue);
         self.changed.notify_one();
     }
 
@@ -199,20 +218,24 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
+    fn lag(topic: Topic, after: u64) -> Lag {
+        Lag { topic, epoch: None, reached: Reached::named(after) }
+    }
+
     fn topic() -> Topic {
         Topic::Room(RoomId::random())
     }
 
     /// Pushes until the socket takes no more and the outbox is full.
     fn fill(outbox: &Outbox, topic: Topic, block: &Bytes) -> u64 {
-        (1..1_000_000).find(|n| !outbox.push_events(topic, n - 1, block)).unwrap()
+        (1..1_000_000).find(|n| !outbox.push_events(block, || lag(topic, n - 1))).unwrap()
     }
 
     #[tokio::test]
     async fn a_client_that_reads_gets_everything_without_a_driver() {
         let (outbox, mut client) = pair(1024).await;
         outbox.push(&Bytes::from_static(b"hello "));
-        assert!(outbox.push_events(topic(), 0, &Bytes::from_static(b"world")));
+        assert!(outbox.push_events(&Bytes::from_static(b"world"), || lag(topic(), 0)));
         assert_eq!(outbox.backlog_bytes(), 0);
         let mut got = [0; 11];
         client.read_exact(&mut got).await.unwrap();
@@ -239,9 +262,10 @@ mod tests {
             let outbox = outbox.clone();
             async move { outbox.drive(LIMIT).await }
         });
-        assert_eq!(outbox.lagging().await, vec![Lag { topic, after: refused - 1 }]);
+        assert_eq!(outbox.lagging().await, vec![lag(topic, refused - 1)]);
         assert_eq!(reader.await.unwrap(), usize::try_from(refused - 1).unwrap() * (64 << 10));
-        outbox.close();
+        outbox.finish(&[]);
+        assert!(!outbox.push_events(&block, || lag(topic, 0)), "a closed outbox takes nothing");
         driver.await.unwrap().unwrap();
     }
 

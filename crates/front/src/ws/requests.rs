@@ -6,7 +6,7 @@ use natterjack_domain::{
     ClientId, EventId, MessageBody, MessageId, RoomId,
     message::{self, Command},
 };
-use natterjack_eventlog::{AppendError, Appended, NewEvent, Subject, Topic};
+use natterjack_eventlog::{Appended, NewEvent, Subject, Topic};
 use natterjack_wire::{
     ClientFrame, ErrorCode, Fact, ServerFrame,
     frame::{CloseCode, Ephemeral, Reply, Typing},
@@ -109,7 +109,7 @@ impl Session {
 
     /// The room, if the person may read and write there.
     async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Fault> {
-        let handle = match self.subscriptions.get(&room) {
+        let handle = match self.topics.get(&Topic::Room(room)) {
             Some(handle) if handle.is_served() => handle.clone(),
             _ => self.context.hub.room(room).await?,
         };
@@ -149,7 +149,7 @@ impl Session {
             let id = request.id.unwrap_or_default();
             return Ok(Outcome::Answer(Reply { id, ..Reply::default() }));
         };
-        let id = EventId::derive(room, self.user, cid);
+        let id = EventId::of_change(mid, self.user, cid, request.kind);
         let event = NewEvent::new(Subject::timeline(room), id, &Fact::Message(fact));
         self.append(request, event, Reply::default()).await;
         Ok(Outcome::Later)
@@ -181,16 +181,26 @@ impl Session {
 
     async fn read(&mut self, room: RoomId, seq: u64) -> Result<Outcome, Fault> {
         let handle = self.room(room).await?;
-        // What is not there yet cannot have been read.
+        // What is not there yet cannot have been read; but an acknowledged message may be there before it is seen here.
+        if seq > handle.head() {
+            handle.refresh().await;
+        }
         let seq = seq.min(handle.head());
-        let Some(event) = self.read_marks.read(self.user, room, seq) else { return Ok(Outcome::Done) };
-        self.read_marks.apply(&event);
-        let event = NewEvent::new(Subject::feed(self.user), EventId::random(), &Fact::User(event));
+        let Some(mark) = self.read_marks.lock().read(self.user, room, seq) else { return Ok(Outcome::Done) };
+        let event = NewEvent::new(Subject::feed(self.user), EventId::random(), &Fact::User(mark.clone()));
+        let permit = self.in_flight.clone().acquire_owned().await;
         let pending = self.context.hub.log().begin(event).await;
+        let (marks, outbox) = (self.read_marks.clone(), self.member.outbox.clone());
         self.context.appends.spawn(async move {
-            if let Err(error @ AppendError::Refused(_)) = pending.finish().await {
-                Fault::from(error).log();
+            match pending.finish().await {
+                Ok(_) => marks.lock().apply(&mark),
+                Err(error) => {
+                    let fault = Fault::from(error);
+                    fault.log();
+                    outbox.push(&encode::frame(&fault.frame(None)));
+                }
             }
+            drop(permit);
         });
         Ok(Outcome::Done)
     }

@@ -91,7 +91,8 @@ impl AsyncRead for Duplex {
 
 impl AsyncWrite for Duplex {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.outbox.push(&Bytes::copy_from_slice(bytes));
+        // A pong may be lost: a client that does not read must not fill the memory by asking for more of them.
+        self.outbox.push_ephemeral(&Bytes::copy_from_slice(bytes));
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -1,6 +1,6 @@
 //! Following rooms and the person's own feed: from now on, from a position on, after a lag.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use natterjack_domain::RoomId;
 use natterjack_eventlog::Topic;
@@ -8,19 +8,23 @@ use natterjack_wire::{
     ErrorCode, ServerFrame,
     frame::{ClientLimits, Position, ResetReason, SUB_LIMIT_MAX, Welcome},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{Context, encode, outbox::Lag, session::Session};
 use crate::{
     fault::Fault,
-    hub::{Answer, Attach, Attached, Handle, Reached},
+    hub::{Answer, Attach, Attached, Handle},
+    metrics,
+    position::Reached,
 };
 
 /// A topic is asked again while it moves on faster than its past is read. Each round reads a page, so that this
 /// many rounds are only exhausted when the stores give nothing.
 const ATTACH_ROUNDS: usize = 32;
-/// Events read at once for a connection that fell behind.
-const CATCH_UP_PAGE: usize = 500;
+/// Events read at once for a connection that fell behind; then its requests have their turn.
+const CATCH_UP_PAGE: usize = 200;
+/// A slow connection that cannot be caught up now is tried again after this.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Attaches to the person's feed and welcomes the client.
@@ -29,12 +33,11 @@ impl Session {
         resume: Option<Position>,
         client: Option<String>,
     ) -> Result<(), Fault> {
-        let context = self.context.clone();
         tracing::debug!(user = %self.user, client = client.as_deref().unwrap_or("?"), "hello");
-        let handle = context.hub.open(Topic::User(self.user)).await?;
         let (after, epoch) = resume.map_or((None, None), |p| (Some(p.seq), Some(p.epoch)));
-        let answer = Answer::Welcome(Box::new(welcome(&context, self)));
-        self.follow(&handle, after, epoch.as_deref(), SUB_LIMIT_MAX as usize, answer).await
+        let answer = Answer::Welcome(Box::new(welcome(&self.context, self)));
+        let limit = SUB_LIMIT_MAX as usize;
+        self.follow(Topic::User(self.user), after, epoch.as_deref(), limit, answer).await
     }
 
     pub(super) async fn subscribe(
@@ -45,21 +48,39 @@ impl Session {
         epoch: Option<String>,
         limit: Option<u32>,
     ) -> Result<(), Fault> {
-        let known = self.subscriptions.contains_key(&room);
-        if !known && self.subscriptions.len() >= self.context.config.subscriptions_max {
+        let topic = Topic::Room(room);
+        // The feed is no subscription.
+        let subscriptions = self.topics.len() - 1;
+        if !self.topics.contains_key(&topic) && subscriptions >= self.context.config.subscriptions_max {
             return Err(ErrorCode::TooManySubscriptions.into());
         }
-        let handle = self.context.hub.room(room).await?;
-        handle.admit(self.user).await?;
+        self.context.hub.room(room).await?.admit(self.user).await?;
         let limit = limit.unwrap_or(SUB_LIMIT_MAX).min(SUB_LIMIT_MAX) as usize;
-        self.follow(&handle, after, epoch.as_deref(), limit, Answer::Sub { id }).await?;
-        self.subscriptions.insert(room, handle);
-        Ok(())
+        self.follow(topic, after, epoch.as_deref(), limit, Answer::Sub { id }).await
     }
 
     /// Attaches at `after`, reading what lies too far back for the topic's tail. The client gets `answer` first,
-    /// then every event in order.
+    /// then every event in order. On failure the connection is no member of the topic, even if it was before.
     async fn follow(
+        &mut self,
+        topic: Topic,
+        after: Option<u64>,
+        epoch: Option<&str>,
+        limit: usize,
+        answer: Answer,
+    ) -> Result<(), Fault> {
+        let handle = self.context.hub.open(topic).await?;
+        // Noted before it is true, so that a connection that ends in between still leaves the topic.
+        self.topics.insert(topic, handle.clone());
+        let attached = self.attach_at(&handle, after, epoch, limit, answer).await;
+        if attached.is_err() {
+            self.topics.remove(&topic);
+            handle.detach(self.member.conn).await;
+        }
+        attached
+    }
+
+    async fn attach_at(
         &self,
         handle: &Arc<Handle>,
         after: Option<u64>,
@@ -81,14 +102,15 @@ impl Session {
         let mut reached = Reached::named(after.unwrap_or_default());
         for _ in 0..ATTACH_ROUNDS {
             match handle.attach(attach, attached).await {
-                Some(Attached::Live { .. }) => return Ok(()),
+                Some(Attached::Live) => return Ok(()),
                 Some(Attached::Refused(rejection)) => return Err(rejection.into()),
                 Some(Attached::Behind(behind)) => attach = *behind,
-                None => return Err(ErrorCode::Busy.into()),
+                // Only `CatchUp` is answered so; and a topic that has just ended is opened by the next request.
+                Some(Attached::Outdated) | None => return Err(ErrorCode::Busy.into()),
             }
             (attach.done, attached) = oneshot::channel();
             let left = limit.saturating_sub(attach.replayed.len());
-            let missed = self.context.hub.missed(handle.topic, reached, left).await?;
+            let missed = self.context.hub.missed(handle, reached, left).await?;
             if missed.more {
                 attach.after = None;
                 attach.recovered = Some(false);
@@ -102,60 +124,89 @@ impl Session {
         Err(ErrorCode::Busy.into())
     }
 
-    /// Sends, at the client's pace, what it was too slow to take, and attaches it again.
-    pub(super) async fn resume_lagging(&self, lag: Lag) -> Result<(), Fault> {
-        if let Topic::Room(room) = lag.topic
-            && !self.subscriptions.contains_key(&room)
-        {
-            return Ok(());
+    /// Sends a page of what the client was too slow to take, and attaches it again when that was all.
+    pub(super) async fn catch_up(&mut self, lag: Lag) {
+        metrics::lagged();
+        let topic = lag.topic;
+        if !self.topics.contains_key(&topic) {
+            return;
         }
-        let outbox = &self.member.outbox;
-        let handle = self.context.hub.open(lag.topic).await?;
-        let mut reached = Reached::named(lag.after);
-        loop {
-            let (done, attached) = oneshot::channel();
-            let attach = Attach {
-                member: self.member.clone(),
-                after: Some(reached.up_to),
-                replayed: vec![],
-                limit: usize::MAX,
-                recovered: None,
-                answer: Answer::CatchUp,
-                done,
-            };
-            match handle.attach(attach, attached).await {
-                Some(Attached::Live { .. }) => return Ok(()),
-                Some(Attached::Refused(_)) => {
-                    self.reset(&handle, ResetReason::NotMember);
-                    return Ok(());
-                }
-                Some(Attached::Behind(_)) => {}
-                None => return Err(ErrorCode::Busy.into()),
+        match self.send_missed(&lag).await {
+            Ok(None) => {}
+            Ok(Some(reached)) => self.member.outbox.mark_lagging(Lag { reached, ..lag }),
+            Err(fault) => {
+                tracing::debug!(%fault, %topic, "a slow connection cannot be caught up yet");
+                let outbox = self.member.outbox.clone();
+                tokio::spawn(async move {
+                    sleep(CATCH_UP_RETRY).await;
+                    outbox.mark_lagging(lag);
+                });
             }
-            let missed = self.context.hub.missed(lag.topic, reached, CATCH_UP_PAGE).await?;
-            if missed.reached == reached {
-                return Err(ErrorCode::Busy.into());
-            }
-            reached = missed.reached;
-            for frame in &missed.frames {
-                outbox.ready().await;
-                outbox.push(frame);
-            }
-            outbox.ready().await;
         }
     }
 
-    fn reset(&self, handle: &Handle, reason: ResetReason) {
+    /// Where to go on, if there is more to come.
+    async fn send_missed(&mut self, lag: &Lag) -> Result<Option<Reached>, Fault> {
+        let handle = self.context.hub.open(lag.topic).await?;
+        self.topics.insert(lag.topic, handle.clone());
+        if lag.epoch.as_ref().is_some_and(|epoch| *epoch != handle.epoch) {
+            self.reset(&handle, ResetReason::EpochChanged);
+            return Ok(None);
+        }
+        let (done, attached) = oneshot::channel();
+        let attach = Attach {
+            member: self.member.clone(),
+            after: Some(lag.reached.up_to),
+            replayed: vec![],
+            limit: usize::MAX,
+            recovered: None,
+            answer: Answer::CatchUp,
+            done,
+        };
+        match handle.attach(attach, attached).await {
+            Some(Attached::Live) => return Ok(None),
+            Some(Attached::Refused(_)) => {
+                self.reset(&handle, ResetReason::NotMember);
+                return Ok(None);
+            }
+            Some(Attached::Outdated) => {
+                self.reset(&handle, ResetReason::LateEvent);
+                return Ok(None);
+            }
+            Some(Attached::Behind(_)) => {}
+            None => return Err(ErrorCode::Busy.into()),
+        }
+        let missed = self.context.hub.missed(&handle, lag.reached, CATCH_UP_PAGE).await?;
+        if missed.reached == lag.reached {
+            // Too far back for the log, and Postgres has nothing either.
+            self.reset(&handle, ResetReason::GapTooLarge);
+            return Ok(None);
+        }
+        for frame in &missed.frames {
+            self.member.outbox.push(frame);
+        }
+        Ok(Some(missed.reached))
+    }
+
+    /// Tells the client to start anew with a topic. It subscribes to a room again; its feed goes on from now.
+    fn reset(&mut self, handle: &Handle, reason: ResetReason) {
+        let outbox = &self.member.outbox;
         let room = match handle.topic {
-            Topic::Room(room) => Some(room),
-            Topic::User(_) => None,
+            Topic::Room(room) => {
+                self.topics.remove(&handle.topic);
+                Some(room)
+            }
+            Topic::User(_) => {
+                outbox.mark_lagging(Lag::from_now_on(handle.topic));
+                None
+            }
         };
         let frame = ServerFrame::Reset { room, epoch: handle.epoch.to_string(), reason };
-        self.member.outbox.push(&encode::frame(&frame));
+        outbox.push(&encode::frame(&frame));
     }
 
     pub(super) async fn unsubscribe(&mut self, room: RoomId) -> Result<(), Fault> {
-        let handle = self.subscriptions.remove(&room).ok_or(ErrorCode::NotSubscribed)?;
+        let handle = self.topics.remove(&Topic::Room(room)).ok_or(ErrorCode::NotSubscribed)?;
         handle.detach(self.member.conn).await;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! From an HTTP request to a WebSocket on the bare TCP connection (RFC 6455, section 4.2).
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Context, session};
-use crate::fault::Fault;
+use crate::{fault::Fault, serve::Slot};
 
 /// `GET /v1/ws`. An `Authorization` header serves in place of the token in `hello`.
 pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Fault> {
@@ -28,6 +28,10 @@ pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> R
         None => None,
     };
     let protocol = offers_ours(headers).then(|| HeaderValue::from_static(SUBPROTOCOL));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = context.limiter.address(peer, headers);
+    let address_slot = address.map(|address| context.limiter.connection(address)).transpose()?;
+    let slot = request.extensions().get::<Slot>().cloned();
     let upgraded = hyper::upgrade::on(request);
     let sessions = context.sessions.clone();
     sessions.spawn(async move {
@@ -36,6 +40,7 @@ pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> R
             Ok(Err(_)) => tracing::error!("an upgraded connection is no TCP connection"),
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
+        drop((slot, address_slot));
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let out = response.headers_mut();

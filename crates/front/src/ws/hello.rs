@@ -1,0 +1,97 @@
+//! The opening of a connection: who is there, and may they come in?
+
+use std::sync::Arc;
+
+use natterjack_identity::Claims;
+use natterjack_wire::{
+    ClientFrame, ErrorCode,
+    frame::{self, CloseCode, Malformed, Position},
+};
+use tokio::{select, time::timeout};
+
+use super::{
+    Context, encode,
+    outbox::Outbox,
+    session::{End, Session},
+    socket::{Incoming, Socket},
+};
+use crate::{fault::Fault, hub::Member, registry::Registration};
+
+pub(super) type Frames = Vec<Result<ClientFrame, Malformed>>;
+
+/// What a client says first.
+pub(super) struct Hello {
+    token: Option<String>,
+    client: Option<String>,
+    resume: Option<Position>,
+    /// What came in the same message.
+    requests: Frames,
+}
+
+/// A client that was let in.
+pub(super) struct Opened<'a> {
+    pub session: Session,
+    pub registration: Registration<'a>,
+    pub client: Option<String>,
+    pub resume: Option<Position>,
+    pub requests: Frames,
+}
+
+/// Waits for `hello`, checks the token, and registers the connection.
+pub(super) async fn open<'a>(
+    context: &'a Arc<Context>,
+    socket: &mut Socket,
+    outbox: &Arc<Outbox>,
+    bearer: Option<Claims>,
+) -> Result<Opened<'a>, End> {
+    let hello = select! {
+        hello = timeout(context.config.hello_timeout, await_hello(socket, outbox)) => match hello {
+            Ok(hello) => hello?,
+            Err(_) => return Err(End::Close(CloseCode::Heartbeat)),
+        },
+        () = context.draining.cancelled() => return Err(End::Close(CloseCode::Drain)),
+    };
+    let claims = context
+        .authenticate(hello.token.as_deref(), bearer)
+        .map_err(|code| refuse(outbox, &code.into(), CloseCode::Authentication))?;
+    let per_user = context.config.connections_per_user;
+    let registration = context.registry.register(claims.user, claims.session, per_user).ok_or_else(|| {
+        let fault = Fault::from(ErrorCode::RateLimited).because("too many connections of this person");
+        refuse(outbox, &fault, CloseCode::Unavailable)
+    })?;
+    // The session may have ended between the check of its token and now.
+    if context.revocations.has_ended(claims.session) {
+        return Err(refuse(outbox, &ErrorCode::SessionEnded.into(), CloseCode::Authentication));
+    }
+    let member = Member { conn: registration.conn, user: claims.user, outbox: outbox.clone() };
+    let session = Session::new(context.clone(), &claims, member);
+    let Hello { client, resume, requests, .. } = hello;
+    Ok(Opened { session, registration, client, resume, requests })
+}
+
+async fn await_hello(socket: &mut Socket, outbox: &Outbox) -> Result<Hello, End> {
+    let protocol = |fault: Fault| Err(refuse(outbox, &fault, CloseCode::Protocol));
+    loop {
+        let text = match socket.next().await {
+            Incoming::Text(text) => text,
+            Incoming::Alive => continue,
+            Incoming::Gone => return Err(End::Gone),
+            Incoming::Broken(code) => return protocol(code.into()),
+        };
+        let mut frames = frame::parse(&text).into_iter();
+        return match frames.next() {
+            Some(Ok(ClientFrame::Hello { token, client, resume })) => {
+                Ok(Hello { token, client, resume, requests: frames.collect() })
+            }
+            Some(Err(malformed)) => protocol(Fault::from(malformed.code).because(malformed.detail)),
+            Some(Ok(_)) | None => protocol(ErrorCode::HelloExpected.into()),
+        };
+    }
+}
+
+/// Says why, and gives the end to come to.
+pub(super) fn refuse(outbox: &Outbox, fault: &Fault, close: CloseCode) -> End {
+    fault.log();
+    outbox.push(&encode::frame(&fault.frame(None)));
+    End::Close(close)
+}
