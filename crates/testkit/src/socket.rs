@@ -118,9 +118,9 @@ impl Socket {
         }
     }
 
-    /// Sends a request with an `id` and waits for its answer, `ok` or `err`.
+    /// Sends a request with an `id` (of a ping: `n`) and waits for its answer, `ok` or `err`.
     pub async fn ask(&mut self, request: Value) -> Value {
-        let id = request["id"].clone();
+        let id = request.get("id").unwrap_or(&request["n"]).clone();
         self.send(&request).await.expect("the connection lasts");
         self.until(|frame| (frame["t"] == "ok" || frame["t"] == "err") && frame["id"] == id).await
     }

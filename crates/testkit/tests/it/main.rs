@@ -3,5 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod accounts;
+mod bad_input;
+mod following;
+mod messages;
+mod opening;
+mod raw;
 mod rooms;
 mod tokens;
