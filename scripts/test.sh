@@ -97,6 +97,7 @@ browser() {
   step web-build none web_build || return 0
   step servers none cargo build --locked -p natterjack || return 0
   step browser node npm --prefix web run e2e || true
+  E2E_STREAMS=3 step browser-3 node npm --prefix web run e2e || true
 }
 
 parts=()
