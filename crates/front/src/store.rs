@@ -101,7 +101,7 @@ impl Store {
         let stream = Topic::Room(room).stream(self.streams);
         let (as_of, found) =
             self.try_query(epoch, async |c| events::room_state_events(&c, stream, room).await).await?;
-        Some((as_of, found.state.into_iter().map(|event| stored(Topic::Room(room), event)).collect()))
+        Some((as_of, found.into_iter().map(|event| stored(Topic::Room(room), event)).collect()))
     }
 
     /// Up to `limit` events of `topic` after `after`, and the position up to which they are complete.

@@ -28,8 +28,6 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
     pub seq: u64,
-    /// Sequence of the topic's event before it, of whichever kind; 0 for the first.
-    pub prev: u64,
     pub kind: Kind,
     /// When the log stored it, in the log's own words.
     pub ts: String,
@@ -38,44 +36,23 @@ pub struct LogEvent {
     pub body: Bytes,
 }
 
-/// All that a room's rules depend on, and where its two subjects end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomEvents {
-    /// Of kind [`Kind::State`], in their order. `prev` is that of the same subject here.
-    pub state: Vec<LogEvent>,
-    /// Sequence of the last state event; 0 when there is none.
-    pub state_head: u64,
-    /// Sequence of the last timeline event; 0 when there is none.
-    pub timeline_head: u64,
-}
-
 const ROOM: [i16; 2] = [0, 1];
 const FEED: [i16; 1] = [2];
 
-/// The state events of `room`, which lives in stream `stream`; the caller folds them.
+/// The state events of `room`, which lives in stream `stream`, in their order; the caller folds them.
 pub async fn room_state_events(
     client: &impl GenericClient,
     stream: u16,
     room: RoomId,
-) -> Result<AsOf<RoomEvents>, Error> {
-    const SQL: &str = "SELECT e.seq, e.prev, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of,
-               (SELECT max(seq) FROM log.events WHERE topic = $2 AND kind = 1) AS timeline_head
+) -> Result<AsOf<Vec<LogEvent>>, Error> {
+    const SQL: &str = "SELECT e.seq, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of
         FROM (SELECT) one
         LEFT JOIN log.checkpoints c ON c.stream = $1
-        LEFT JOIN LATERAL (
-            SELECT seq, kind, ts, known, body, coalesce(lag(seq) OVER (ORDER BY seq), 0) AS prev
-            FROM log.events WHERE topic = $2 AND kind = 0
-        ) e ON true ORDER BY e.seq";
+        LEFT JOIN log.events e ON e.topic = $2 AND e.kind = 0
+        ORDER BY e.seq";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&rows::small(stream), Type::INT2), (room.as_uuid(), Type::UUID)];
-    let rows = query(client, SQL, &parameters).await?;
-    let timeline_head = match rows.first() {
-        Some(row) => row.try_get::<_, Option<i64>>("timeline_head")?.map_or(0, rows::unsigned),
-        None => 0,
-    };
-    let AsOf { as_of, value: state } = answer(&rows)?;
-    let state_head = state.last().map_or(0, |event| event.seq);
-    Ok(AsOf { as_of, value: RoomEvents { state, state_head, timeline_head } })
+    answer(&query(client, SQL, &parameters).await?)
 }
 
 /// Up to `limit` (at most [`EVENTS_MAX`]) events of `room` after the sequence `after`, in their order.
@@ -108,18 +85,12 @@ async fn topic_after(
     after: u64,
     limit: u32,
 ) -> Result<AsOf<Vec<LogEvent>>, Error> {
-    const SQL: &str = "SELECT e.seq, e.prev, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of
+    const SQL: &str = "SELECT e.seq, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of
         FROM (SELECT) one
         LEFT JOIN log.checkpoints c ON c.stream = $1
         LEFT JOIN LATERAL (
-            SELECT seq, kind, ts, known, body, coalesce(
-                lag(seq) OVER (ORDER BY seq),
-                (SELECT max(seq) FROM log.events WHERE topic = $2 AND kind = ANY($3) AND seq <= $4),
-                0) AS prev
-            FROM (
-                SELECT seq, kind, ts, known, body FROM log.events
-                WHERE topic = $2 AND kind = ANY($3) AND seq > $4 ORDER BY seq LIMIT $5
-            ) page
+            SELECT seq, kind, ts, known, body FROM log.events
+            WHERE topic = $2 AND kind = ANY($3) AND seq > $4 ORDER BY seq LIMIT $5
         ) e ON true ORDER BY e.seq";
     let rows = query(
         client,
@@ -155,7 +126,6 @@ fn event(row: &Row) -> Result<Option<LogEvent>, tokio_postgres::Error> {
     };
     Ok(Some(LogEvent {
         seq: rows::unsigned(seq),
-        prev: row.try_get("prev").map(rows::unsigned)?,
         kind,
         ts: row.try_get("ts")?,
         known: row.try_get("known")?,

@@ -8,7 +8,7 @@ use natterjack_wire::{ErrorCode, Problem, rest::MessageList};
 
 use super::{
     extract::{Caller, Query, RoomPath},
-    rooms::{PageQuery, wait},
+    rooms::{PageQuery, admit},
 };
 use crate::{fault::Fault, projected::Projected, store::Store, ws};
 
@@ -24,8 +24,7 @@ pub async fn history(
     RoomPath(room): RoomPath,
     Query(query): Query<PageQuery>,
 ) -> Result<Body<MessageList>, Fault> {
-    sockets.hub.room(room).await?.admit(caller.user).await?;
-    wait(&sockets, &projected, room, query.at_least).await?;
+    admit(&sockets, &projected, &caller, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
     let found = store.query(async |c| messages::history(&c, room, page).await).await?;
     Ok(Body(found.ok_or(ErrorCode::ReadBehind)?))

@@ -178,8 +178,7 @@ pub async fn members(
     RoomPath(room): RoomPath,
     Query(query): Query<PageQuery>,
 ) -> Result<Body<PersonList>, Fault> {
-    sockets.hub.room(room).await?.admit(caller.user).await?;
-    wait(&sockets, &projected, room, query.at_least).await?;
+    admit(&sockets, &projected, &caller, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
     let found = store.query(async |c| people::members(&c, room, page).await).await?;
     // The room is in the log: the read model will have it soon.
@@ -202,8 +201,20 @@ pub async fn add_member(
     Ok(Body(rooms.change(room, Command::Add { by: caller.user, user: request.user }).await?))
 }
 
+/// Lets a member read what is in a room, once the read models reflect `at_least`.
+pub async fn admit(
+    sockets: &ws::Context,
+    projected: &Projected,
+    caller: &Caller,
+    room: RoomId,
+    at_least: Option<u64>,
+) -> Result<(), Fault> {
+    sockets.hub.room(room).await?.admit(caller.user).await?;
+    wait(sockets, projected, room, at_least).await
+}
+
 /// Waits until the read models reflect `at_least` of the room's stream.
-pub async fn wait(
+async fn wait(
     sockets: &ws::Context,
     projected: &Projected,
     room: RoomId,
