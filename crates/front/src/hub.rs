@@ -2,39 +2,32 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use natterjack_domain::{
-    MessageId, RoomId, UserId,
-    room::{Rejection, Room},
-};
-use natterjack_eventlog::{Event, FollowError, Heads, Log, ReadError, Subject, Topic};
-use natterjack_wire::frame::ResetReason;
+use natterjack_domain::{RoomId, room::Room};
+use natterjack_eventlog::{FollowError, Heads, Log, ReadError, Subject, Topic};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 
 mod actor;
 mod chain;
 mod command;
+mod handle;
+mod repair;
 mod replay;
 mod tail;
 mod watchdog;
 
-use command::Command;
 pub use command::{Answer, Attach, Attached, ConnId, Member};
-pub use tail::Recent;
+pub use handle::Handle;
 
 use crate::{config::HubConfig, metrics, store::Store};
 
@@ -71,17 +64,6 @@ pub enum OpenError {
     Read(#[from] ReadError),
     #[error("opening was cut off")]
     Aborted,
-}
-
-/// A served topic, as the rest of the front sees it.
-pub struct Handle {
-    pub topic: Topic,
-    /// Names the incarnation of the topic's stream.
-    pub epoch: Arc<str>,
-    head: AtomicU64,
-    room: RwLock<Room>,
-    state_head: watch::Sender<u64>,
-    commands: mpsc::Sender<Command>,
 }
 
 impl Hub {
@@ -213,105 +195,5 @@ impl Hub {
             }
         }
         Ok(room)
-    }
-}
-
-impl Handle {
-    /// Whether the topic's task still runs: what a handle whose task has ended knows grows old.
-    pub fn is_served(&self) -> bool {
-        !self.commands.is_closed()
-    }
-
-    /// The topic's last sequence that this front has seen.
-    pub fn head(&self) -> u64 {
-        self.head.load(Ordering::Acquire)
-    }
-
-    fn set_head(&self, head: u64) {
-        self.head.store(head, Ordering::Release);
-    }
-
-    /// The room as folded here, and the state sequence that the fold reflects.
-    pub fn room(&self) -> (Room, u64) {
-        let room = self.room.read();
-        (room.clone(), *self.state_head.borrow())
-    }
-
-    /// Whether `user` may read and write here. One's own feed is nobody else's topic.
-    pub fn authorise(&self, user: UserId) -> Result<(), Rejection> {
-        match self.topic {
-            Topic::Room(_) => self.room.read().authorise(user),
-            Topic::User(owner) if owner == user => Ok(()),
-            Topic::User(_) => Err(Rejection::NotFound),
-        }
-    }
-
-    /// The same by what the log holds now, where the fold would refuse: who was let in over another front a moment
-    /// ago is in. Costs a look at the log for each refusal.
-    pub async fn admit(&self, user: UserId) -> Result<(), Rejection> {
-        if self.authorise(user).is_ok() {
-            return Ok(());
-        }
-        self.refresh().await;
-        self.authorise(user)
-    }
-
-    /// Folds a state event; gives the person who left by it.
-    fn fold(&self, event: &Event) -> Option<UserId> {
-        if event.subject.kind != natterjack_eventlog::Kind::State {
-            return None;
-        }
-        let folded = actor::room_event(event);
-        let mut room = self.room.write();
-        if let Some(folded) = &folded {
-            room.apply(folded);
-        }
-        self.state_head.send_if_modified(|head| {
-            let moves = *head < event.seq;
-            *head = (*head).max(event.seq);
-            moves
-        });
-        folded.as_ref().and_then(actor::leaver)
-    }
-
-    /// Waits until the fold reflects the state sequence `seq`, for `limit` at most.
-    pub async fn folded(&self, seq: u64, limit: Duration) {
-        let mut head = self.state_head.subscribe();
-        let _ = tokio::time::timeout(limit, head.wait_for(|head| *head >= seq)).await;
-    }
-
-    /// Reads from the log what may have been missed.
-    pub async fn refresh(&self) {
-        let (done, refreshed) = oneshot::channel();
-        if self.commands.send(Command::Refresh(done)).await.is_ok() {
-            let _ = refreshed.await;
-        }
-    }
-
-    /// What the tail knows of a message; `None` when the topic's task has ended.
-    pub async fn recent(&self, mid: MessageId) -> Option<Recent> {
-        let (found, answer) = oneshot::channel();
-        self.commands.send(Command::Find { mid, found }).await.ok()?;
-        answer.await.ok()
-    }
-
-    /// Gives `None` when the topic's task has ended: open it again.
-    pub async fn attach(&self, attach: Attach, attached: oneshot::Receiver<Attached>) -> Option<Attached> {
-        self.commands.send(Command::Attach(Box::new(attach))).await.ok()?;
-        attached.await.ok()
-    }
-
-    pub async fn detach(&self, conn: ConnId) {
-        // A task that has ended has no members.
-        let _ = self.commands.send(Command::Detach { conn }).await;
-    }
-
-    /// Never waits: what cannot be told now is told at the next round.
-    fn check(&self, heads: Heads) {
-        let _ = self.commands.try_send(Command::Check(heads));
-    }
-
-    async fn abandon(&self, reason: ResetReason) {
-        let _ = self.commands.send(Command::Abandon(reason)).await;
     }
 }

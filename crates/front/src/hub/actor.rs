@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use natterjack_domain::{UserId, room};
-use natterjack_eventlog::{Event, Kind, Live, Log, ReadError, Signal, Subject, Topic};
+use natterjack_eventlog::{Event, Kind, Live, Log, Signal, Topic};
 use natterjack_wire::{
     Fact, ServerFrame, StoredEvent,
-    frame::{Ephemeral, Reply, ResetReason},
+    frame::{Ephemeral, Reply},
 };
 use tokio::{
     select,
@@ -20,6 +20,7 @@ use super::{
     Handle,
     chain::{Chain, Link},
     command::{Answer, Attach, Attached, Command, Member},
+    repair::Repair,
     tail::Tail,
 };
 use crate::{
@@ -30,9 +31,6 @@ use crate::{
 
 /// Events that are joined into one write, at most; the rest follows in the next.
 const JOIN_MAX_EVENTS: usize = 64;
-/// Events read from the log at once when a gap is repaired.
-const REPAIR_PAGE: usize = 500;
-const REPAIR_RETRY: Duration = Duration::from_millis(200);
 
 pub(super) struct Actor {
     pub handle: Arc<Handle>,
@@ -53,13 +51,6 @@ pub(super) struct Actor {
     pub idle_since: Instant,
     /// Bounds what is repaired at once on this front.
     pub repairs: Arc<Semaphore>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Repair {
-    at: Instant,
-    /// What is known to be missing.
-    up_to: u64,
 }
 
 impl Actor {
@@ -165,7 +156,7 @@ impl Actor {
         }
     }
 
-    fn apply(&mut self, event: &Event) {
+    pub fn apply(&mut self, event: &Event) {
         let before = self.chain.advance(event.subject.kind, event.seq);
         let frame = encode::event(self.handle.topic, event, before);
         if self.pending.is_empty() {
@@ -185,7 +176,7 @@ impl Actor {
 
     /// Writes the pending frames to every member. A member whose outbox is full is let go: its session comes
     /// back for the rest.
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         let joined = match self.pending.as_slice() {
             [] => return,
             [one] => one.clone(),
@@ -267,79 +258,6 @@ impl Actor {
         if attach.done.send(Attached::Live).is_err() {
             self.members.retain(|member| member.conn != conn);
         }
-    }
-
-    /// Reads from the log what is missing, at least up to `up_to`, and forwards it in order.
-    async fn repair(&mut self, up_to: u64) {
-        match self.read_missing().await {
-            Ok(()) if self.chain.head() >= up_to => {
-                self.repair = None;
-                return;
-            }
-            // A replica that answers may be a little behind the one that published.
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired"),
-        }
-        self.repair = Some(Repair { at: Instant::now() + REPAIR_RETRY, up_to });
-    }
-
-    async fn read_missing(&mut self) -> Result<(), ReadError> {
-        let topic = self.handle.topic;
-        let repairs = self.repairs.clone();
-        let _permit = repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
-        let heads = self.log.heads(topic).await?;
-        while self.chain.is_behind(heads) {
-            let page = self.log.tail(topic, self.chain.head(), REPAIR_PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            for event in page {
-                self.apply(&event);
-            }
-            self.flush();
-        }
-        if self.chain.is_behind(heads) && self.chain.head() >= heads.state.max(heads.timeline) {
-            self.take_late(heads.state > self.chain.head_of(Kind::State)).await?;
-        }
-        Ok(())
-    }
-
-    /// An event turned up that lies before others that were forwarded. It cannot be put in its place any more:
-    /// the members are told to start anew.
-    async fn take_late(&mut self, state: bool) -> Result<(), ReadError> {
-        metrics::gap("late");
-        let subject = match self.handle.topic {
-            Topic::Room(room) if state => Subject::state(room),
-            Topic::Room(room) => Subject::timeline(room),
-            Topic::User(user) => Subject::feed(user),
-        };
-        let known = self.chain.head_of(subject.kind);
-        for event in self.log.tail_of(subject, known, REPAIR_PAGE).await? {
-            self.chain.advance(subject.kind, event.seq);
-            self.handle.fold(&event);
-        }
-        self.late_head = self.chain.head();
-        self.tail.clear(self.late_head);
-        self.reset(ResetReason::LateEvent);
-        Ok(())
-    }
-
-    /// Tells the members to start anew and lets them go. Rooms they subscribe to again; a feed has no such request,
-    /// so that their sessions are told to attach it again, from now on.
-    fn reset(&mut self, reason: ResetReason) {
-        let topic = self.handle.topic;
-        let room = match topic {
-            Topic::Room(room) => Some(room),
-            Topic::User(_) => None,
-        };
-        let frame = encode::frame(&ServerFrame::Reset { room, epoch: self.handle.epoch.to_string(), reason });
-        for member in self.members.drain(..) {
-            member.outbox.push(&frame);
-            if room.is_none() {
-                member.outbox.mark_lagging(Lag::from_now_on(topic));
-            }
-        }
-        self.idle_since = Instant::now();
     }
 }
 
