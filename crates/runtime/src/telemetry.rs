@@ -55,7 +55,8 @@ pub struct Config {
 impl Config {
     /// Reads `NATTERJACK_LOG`, `…_LOG_FORMAT`, `…_LOG_DIR` and `…_LOG_KEEP_DAYS`.
     pub fn read(r: &mut Reader) -> Self {
-        let filter = r.text("NATTERJACK_LOG", Some("info"));
+        // What a pool says of a lost connection is said again, with what it was wanted for, by whoever wanted it.
+        let filter = r.text("NATTERJACK_LOG", Some("info,deadpool=off"));
         if let Err(error) = EnvFilter::try_new(&filter) {
             r.fail("NATTERJACK_LOG", error.to_string());
         }

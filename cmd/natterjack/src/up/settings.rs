@@ -25,7 +25,7 @@ const DECIDED: [&str; 9] = [
 ];
 /// What it sets unless the environment does. Nobody waits for a load balancer here, so a stop is quick.
 const DEFAULTS: [(&str, &str); 2] =
-    [("NATTERJACK_DRAIN_WINDOW_MS", "300"), ("NATTERJACK_LOG", "warn,natterjack_stack=info")];
+    [("NATTERJACK_DRAIN_WINDOW_MS", "300"), ("NATTERJACK_LOG", "warn,natterjack_stack=info,deadpool=off")];
 const DATABASE: &str = "natterjack";
 
 type Pairs = Vec<(String, String)>;
