@@ -7,6 +7,7 @@
 mod client;
 mod follower;
 mod programs;
+mod proxy;
 mod refusal;
 mod site;
 mod socket;
@@ -14,6 +15,7 @@ mod socket;
 pub use client::Account;
 pub use follower::{Follower, assert_same_order};
 pub use programs::{FrontProcess, ProjectorProcess};
+pub use proxy::Proxy;
 pub use refusal::refused;
 pub use site::{Front, Projector, Site, SiteBuilder, answer};
 pub use socket::{Closed, Socket};

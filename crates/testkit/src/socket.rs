@@ -90,12 +90,20 @@ impl Socket {
         timeout(PATIENCE, self.receive()).await.expect("a frame comes")
     }
 
+    /// The text of the next frame, to the byte; frames that were passed over do not come again.
+    pub async fn next_text(&mut self) -> Result<String, Closed> {
+        timeout(PATIENCE, self.receive_text()).await.expect("a frame comes")
+    }
+
     async fn receive(&mut self) -> Result<Value, Closed> {
+        let text = self.receive_text().await?;
+        Ok(serde_json::from_str(&text).expect("frames are JSON"))
+    }
+
+    async fn receive_text(&mut self) -> Result<String, Closed> {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    return Ok(serde_json::from_str(&text).expect("frames are JSON"));
-                }
+                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                 Some(Ok(Message::Close(close))) => return Err(Closed(close.map(|c| c.code.into()))),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(Closed(None)),

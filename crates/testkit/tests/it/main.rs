@@ -4,9 +4,13 @@
 
 mod accounts;
 mod bad_input;
+mod contract;
 mod following;
+mod log;
 mod messages;
 mod opening;
+mod outages;
 mod raw;
 mod rooms;
+mod slow;
 mod tokens;

@@ -107,8 +107,8 @@ async fn a_repeat_after_the_logs_memory_is_stored_twice_and_counts_once() {
     assert_eq!(socket.ask(edit(room, &mid, "once, edited")).await["t"], "ok");
     let last = socket.post(room, "and another").await["seq"].as_u64().unwrap();
     follower.run_until("everything", |f| f.rooms[&room].last == last).await;
-    let followed = &follower.rooms[&room];
-    assert_eq!((followed.messages().len(), followed.repeats), (2, 1));
+    let seen = &follower.rooms[&room];
+    assert_eq!((seen.messages().len(), seen.repeats), (2, 1));
 
     let (_, page) = ada.get(&format!("{front}/v1/rooms/{room}/messages?at_least={last}")).await;
     let bodies: Vec<_> =

@@ -87,9 +87,9 @@ async fn the_list_of_rooms_tells_what_is_new_and_can_be_asked_to_reflect_ones_ow
         last = socket.post(room, &format!("message {n}")).await["seq"].as_u64().unwrap();
     }
     for front in [&one, &two] {
-        let (status, list) = bob.get(&format!("{front}/v1/rooms?at_least={room}@{last}")).await;
-        assert_eq!(status, StatusCode::OK, "{list}");
-        let summary = &list["items"][0];
+        let (status, answer) = bob.get(&format!("{front}/v1/rooms?at_least={room}@{last}")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let summary = &answer["items"][0];
         assert_eq!(summary["id"], json!(room));
         assert_eq!(summary["name"], "Marsh");
         assert_eq!((&summary["unread"], &summary["member_count"]), (&json!(3), &json!(2)), "{summary}");

@@ -1,0 +1,223 @@
+//! The log by itself: setting the streams up, and a cluster whose leader is killed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream;
+use natterjack_domain::{ClientId, EventId, MessageBody, MessageId, RoomId, UserId, message};
+use natterjack_eventlog::{
+    AppendError, Config, Log, NewEvent, OpenError, StreamError, Subject, provision, stream_config,
+};
+use natterjack_runtime::config::Reader;
+use natterjack_stack::{NatsCluster, NatsServer, Tools};
+use natterjack_testkit::eventually;
+use natterjack_wire::Fact;
+use tokio::task::JoinSet;
+
+fn config(url: &str, more: &[(&str, &str)]) -> Config {
+    let pairs = more.iter().map(|(name, value)| (format!("NATTERJACK_{name}"), (*value).to_owned()));
+    let mut reader = Reader::from_pairs(pairs.chain([("NATTERJACK_NATS_URL".to_owned(), url.to_owned())]));
+    let config = Config::read(&mut reader);
+    reader.finish().unwrap();
+    config
+}
+
+async fn server() -> NatsServer {
+    NatsServer::temporary(&Tools::find().unwrap()).await.unwrap()
+}
+
+async fn context(config: &Config) -> jetstream::Context {
+    jetstream::new(async_nats::connect(config.url.split(',').collect::<Vec<_>>()).await.unwrap())
+}
+
+fn posted(room: RoomId, n: usize) -> NewEvent {
+    let (by, cid) = (UserId::random(), ClientId::random());
+    let id = MessageId::derive(room, by, cid);
+    let body = MessageBody::parse(&n.to_string(), 100).unwrap();
+    let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+    NewEvent::new(Subject::timeline(room), EventId::from(id), &fact)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_made_once_however_often_and_by_however_many() {
+    let nats = server().await;
+    let three = config(&nats.url(), &[("STREAMS", "3")]);
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let three = three.clone();
+        tasks.spawn(async move { provision(&three).await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    let log = Log::open(&three).await.unwrap();
+    let epochs: Vec<_> = (0..3).map(|stream| log.epoch(stream)).collect();
+    let room = RoomId::random();
+    let seq = log.append(posted(room, 1)).await.unwrap().seq;
+    provision(&three).await.unwrap();
+    let again = Log::open(&three).await.unwrap();
+    assert_eq!((0..3).map(|stream| again.epoch(stream)).collect::<Vec<_>>(), epochs);
+    assert_eq!(again.tail_of(Subject::timeline(room), 0, 10).await.unwrap()[0].seq, seq);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_missing_is_named_together_with_the_way_out() {
+    let nats = server().await;
+    let one = config(&nats.url(), &[]);
+    let error = Log::open(&one).await.err().unwrap();
+    assert!(matches!(error, OpenError::Stream(StreamError::Missing { .. })), "{error:?}");
+    assert_eq!(error.to_string(), "the stream CHAT-0 does not exist; `natterjack migrate` makes it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_number_of_streams_than_the_installation_has_is_refused() {
+    let nats = server().await;
+    provision(&config(&nats.url(), &[("STREAMS", "3")])).await.unwrap();
+    for streams in ["1", "2", "4"] {
+        let other = config(&nats.url(), &[("STREAMS", streams)]);
+        assert!(Log::open(&other).await.is_err(), "opened with {streams}");
+        let error = provision(&other).await.err().unwrap().to_string();
+        assert!(error.contains("CHAT-"), "{error}");
+    }
+    Log::open(&config(&nats.url(), &[("STREAMS", "3")])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_somebody_made_otherwise_is_refused_and_left_alone() {
+    let nats = server().await;
+    let one = config(&nats.url(), &[]);
+    let context = context(&one).await;
+    let other = jetstream::stream::Config {
+        max_age: Duration::from_mins(1),
+        republish: None,
+        ..stream_config(0, &one)
+    };
+    context.create_stream(other.clone()).await.unwrap();
+    for error in [provision(&one).await.err().unwrap(), Log::open(&one).await.err().unwrap()] {
+        assert!(matches!(error, OpenError::Stream(StreamError::Incompatible { .. })), "{error:?}");
+        let words = error.to_string();
+        assert!(words.starts_with("the stream CHAT-0 is not as Natterjack needs it: "), "{words}");
+        assert!(
+            words.contains("the age limit is 60s, not 0ns") && words.contains("republish is off"),
+            "{words}"
+        );
+    }
+    let found = context.get_stream("CHAT-0").await.unwrap();
+    assert_eq!(found.cached_info().config.max_age, other.max_age);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_be_reached_is_an_error_and_no_wait() {
+    let nats = server().await;
+    let one = config(&nats.url(), &[]);
+    nats.kill_hard().await;
+    for error in [provision(&one).await.err().unwrap(), Log::open(&one).await.err().unwrap()] {
+        assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
+        assert_eq!(error.to_string(), "connecting to nats-server failed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_decisions_on_one_state_the_log_takes_one() {
+    let nats = server().await;
+    let one = config(&nats.url(), &[]);
+    provision(&one).await.unwrap();
+    let log = Log::open(&one).await.unwrap();
+    let room = RoomId::random();
+    let mut tasks = JoinSet::new();
+    for n in 0..20 {
+        let log = log.clone();
+        tasks.spawn(async move { log.append(posted(room, n).expecting(0)).await });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(AppendError::Conflict))), "{results:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_acknowledgement_an_append_is_unavailable_after_its_deadline() {
+    let nats = server().await;
+    let one = config(&nats.url(), &[("APPEND_DEADLINE_MS", "200")]);
+    provision(&one).await.unwrap();
+    let log = Log::open(&one).await.unwrap();
+    let (room, begun) = (RoomId::random(), Instant::now());
+    nats.suspend().await;
+    let event = posted(room, 1);
+    let error = log.append(event.clone()).await.unwrap_err();
+    assert!(matches!(error, AppendError::Unavailable(_)), "{error:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    nats.resume();
+    // It may have been stored after all: the same id says so and stores nothing more.
+    let appended = eventually("the log to answer", async || log.append(event.clone()).await.ok()).await;
+    let events = log.tail_of(Subject::timeline(room), 0, 10).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [appended.seq]);
+}
+
+/// The server that leads the stream, by its place in the cluster.
+async fn leader(config: &Config) -> usize {
+    let context = context(config).await;
+    eventually("the stream to have a leader", async || {
+        let stream = context.get_stream("CHAT-0").await.ok()?;
+        let leader = stream.cached_info().cluster.as_ref()?.leader.clone()?;
+        leader.strip_prefix('n')?.parse().ok()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_leader_is_killed_goes_on_and_keeps_what_it_acknowledged() {
+    const RESUMES_WITHIN: Duration = Duration::from_secs(15);
+    let cluster = NatsCluster::temporary(&Tools::find().unwrap()).await.unwrap();
+    let config = config(&cluster.url(), &[("REPLICAS", "3"), ("APPEND_DEADLINE_MS", "30000")]);
+    provision(&config).await.unwrap();
+    let log = Log::open(&config).await.unwrap();
+    let (room, done) = (RoomId::random(), Arc::new(AtomicBool::new(false)));
+    let mut writers = JoinSet::new();
+    for writer in 0..4 {
+        let (log, done) = (log.clone(), done.clone());
+        writers.spawn(async move {
+            let mut acknowledged = vec![];
+            for n in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let event = posted(room, writer * 1_000_000 + n);
+                let appended = log.append(event.clone()).await.unwrap();
+                acknowledged.push((appended.seq, event.body));
+            }
+            acknowledged
+        });
+    }
+    let head =
+        async || log.heads(natterjack_eventlog::Topic::Room(room)).await.ok().map(|heads| heads.timeline);
+    eventually("some appends", async || head().await.filter(|head| *head > 50)).await;
+    cluster.members[leader(&config).await].kill_hard().await;
+    let (killed_at, before) = (Instant::now(), log.append(posted(room, 0)).await.unwrap().seq);
+    assert!(killed_at.elapsed() < RESUMES_WITHIN, "{:?}", killed_at.elapsed());
+    eventually("more appends", async || head().await.filter(|head| *head > before + 50)).await;
+    done.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<_> = writers.join_all().await.into_iter().flatten().collect();
+
+    let last = acknowledged.iter().map(|(seq, _)| *seq).max().unwrap();
+    let mut stored = std::collections::BTreeMap::new();
+    let mut at = 0;
+    while at < last {
+        let page = eventually("the log to answer", async || {
+            log.tail_of(Subject::timeline(room), at, 1_000).await.ok().filter(|page| !page.is_empty())
+        })
+        .await;
+        at = page.last().unwrap().seq;
+        stored.extend(page.into_iter().map(|event| (event.seq, event.body)));
+    }
+    for (seq, body) in &acknowledged {
+        assert_eq!(stored.get(seq), Some(body), "{seq} was acknowledged and is not there");
+    }
+    // Each of them once: retries were recognised, however the leader died. One append was the test's own.
+    let mut bodies: Vec<_> = stored.values().collect();
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), stored.len());
+}
