@@ -1,5 +1,5 @@
 //! Compares the heads of all served topics with the log: what is republished is sent at most once, and a
-//! lost last event shows nowhere else.
+//! lost last event shows nowhere else. Also notices when the log is another one.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,7 +20,6 @@ impl Hub {
     /// Runs until `stop`: a round after every gap of the connection, and one in each period.
     pub async fn watch(self, stop: CancellationToken) {
         let mut link = self.0.log.link();
-        let mut gaps = link.borrow().gaps;
         let mut period = interval(self.0.config.heads_period);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -29,21 +28,15 @@ impl Hub {
                 _ = period.tick() => {}
                 changed = link.changed() => if changed.is_err() { return },
             }
-            let now = *link.borrow_and_update();
-            if !now.connected {
+            if !link.borrow_and_update().connected {
                 continue;
             }
-            if now.gaps != gaps {
-                match self.0.log.recheck().await {
-                    Ok(replaced) => {
-                        gaps = now.gaps;
-                        if replaced {
-                            self.abandon_all().await;
-                        }
-                    }
-                    // The next round tries again.
-                    Err(error) => tracing::warn!(%error, "the streams cannot be checked after a reconnect"),
-                }
+            // Each time: a stream can be made again without any connection being lost.
+            match self.0.log.recheck().await {
+                Ok(true) => self.abandon_all().await,
+                Ok(false) => {}
+                // The next round tries again.
+                Err(error) => tracing::warn!(%error, "the streams cannot be checked"),
             }
             self.compare_heads().await;
             sleep(PAUSE).await;
