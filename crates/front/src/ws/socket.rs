@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message, Utf8Bytes,
-        error::CapacityError,
+        error::{CapacityError, ProtocolError},
         protocol::{Role, WebSocketConfig},
     },
 };
@@ -68,6 +68,8 @@ impl Socket {
             Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
                 Incoming::Broken(ErrorCode::FrameTooLarge)
             }
+            // Most clients go without a word: a closed tab, a lost network.
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Incoming::Gone,
             Some(Err(Error::Protocol(_))) => Incoming::Broken(ErrorCode::FrameMalformed),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Incoming::Gone,
         }
