@@ -177,3 +177,18 @@ async fn what_waits_for_the_log_is_bounded_and_the_rest_is_not_read() {
     let unknown = ada.request(reqwest::Method::GET, &format!("{front}/v1/rooms/{}/events", RoomId::random()));
     assert_eq!(refused(unknown).await, ErrorCode::RoomNotFound);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_without_a_word_has_broken_nothing() {
+    let site = Site::builder().start().await;
+    let front = site.front_process().await;
+    let ada = site.register(&front.url(), "ada").await;
+    drop(ada.connect(&front.url()).await);
+    eventually("the front to notice", async || {
+        let gone = counter(&site, &front, "natterjack_front_closed_total", "code=\"0\"").await;
+        (gone >= 1.0).then_some(())
+    })
+    .await;
+    let broken = counter(&site, &front, "natterjack_front_closed_total", "code=\"4502\"").await;
+    assert!(broken < 1.0, "counted as a breach of the protocol");
+}
