@@ -1,7 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
-const front = process.env.NATTERJACK_FRONT ?? 'http://127.0.0.1:8080';
+const front = process.env.FRONT_URL ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({
   plugins: [svelte()],

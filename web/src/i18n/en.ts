@@ -83,7 +83,7 @@ export const en = {
     edit: 'Edit',
     recall: 'Recall',
     recallSure: 'Recall this message?',
-    recallHint: 'It disappears for everybody. This cannot be undone.',
+    recallHint: 'People no longer see it. The log keeps what was said.',
     somebody: 'Somebody',
     typing: (names: string[]) =>
       names.length === 1

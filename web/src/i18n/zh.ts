@@ -85,7 +85,7 @@ export const zh: Texts = {
     edit: '编辑',
     recall: '撤回',
     recallSure: '撤回这条消息？',
-    recallHint: '所有人都将看不到它，且无法恢复。',
+    recallHint: '大家将不再看到它，但日志会保留说过的话。',
     somebody: '某人',
     typing: (names) => (names.length <= 2 ? `${names.join('、')} 正在输入…` : '多人正在输入…'),
   },

@@ -32,6 +32,8 @@ export interface BookPort {
   onAdded(room: Room): void;
   onChange(room: RoomId): void;
   onGone(room: RoomId): void;
+  /** The list of rooms has been read, even if there are none. */
+  onListed(): void;
 }
 
 interface Followed {
@@ -142,6 +144,7 @@ export class RoomBook {
       for (const summary of page.items) this.#take(summary);
       cursor = page.next ?? undefined;
     } while (cursor !== undefined);
+    this.port.onListed();
   }
 
   #take(summary: RoomSummary): void {

@@ -120,6 +120,16 @@ describe('a room', () => {
     expect(socket().count('read')).toBe(1);
   });
 
+  it('is read to its end although the log went on elsewhere before it was listed', async () => {
+    server.post('r', 'anna', 'one');
+    server.create('busy', 'anna');
+    server.post('busy', 'anna', 'elsewhere');
+    const me = await opened();
+    expect(me.room('r')?.unread.count).toBe(1);
+    me.markRead('r');
+    expect(me.room('r')?.unread.count).toBe(0);
+  });
+
   it('appears when it is created', async () => {
     const me = await opened();
     await me.createRoom({ name: 'new', visibility: 'public' });
@@ -146,6 +156,16 @@ describe('a room', () => {
     socket().deliver({ t: 'reset', room: 'r', epoch: 'E', reason: 'not_member' });
     expect(me.room('r')).toBeUndefined();
   });
+});
+
+it('tells that there are no rooms', async () => {
+  server = new FakeServer();
+  const me = chat();
+  await me.start();
+  const seen: boolean[] = [];
+  me.observe(() => seen.push(me.listed));
+  await clock.pass(0);
+  expect(seen.at(-1)).toBe(true);
 });
 
 describe('saying something', () => {

@@ -87,6 +87,7 @@ export class Chat extends Observable {
       onAdded: (room) => this.#open === room.id && this.open(room.id),
       onChange: (room) => this.#roomChanged(room),
       onGone: (room) => this.#gone(room),
+      onListed: () => this.changed(),
     });
     this.#marks = new ReadMarks({ clock, send: (room, seq) => this.connection.cast({ t: 'read', room, seq }) });
     this.connection = new Connection({

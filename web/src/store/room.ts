@@ -126,5 +126,6 @@ function factsOf(summary: RoomSummary): RoomFacts {
 }
 
 function baseOf(summary: RoomSummary) {
-  return { asOf: summary.as_of.seq, count: summary.unread, readSeq: summary.read_seq };
+  const { as_of: asOf, last_message: last, unread: count, read_seq: readSeq } = summary;
+  return { asOf: asOf.seq, lastSeq: last?.seq ?? 0, count, readSeq };
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Unread } from './unread';
 
-const base = { asOf: 10, count: 3, readSeq: 4 };
+const base = { asOf: 10, lastSeq: 10, count: 3, readSeq: 4 };
 
 it('adds what others post after the snapshot', () => {
   const unread = new Unread(base);
@@ -20,6 +20,18 @@ it('is nothing once read to the end, and the server has to be told once', () => 
   expect([unread.count, unread.readSeq, unread.untold]).toEqual([0, 11, false]);
 });
 
+it('is nothing once the last message is read, however far the snapshot’s stream went on', () => {
+  const unread = new Unread({ ...base, asOf: 90 });
+  unread.read(9);
+  expect(unread.count).toBe(3);
+  unread.read(10);
+  expect([unread.count, unread.untold]).toEqual([0, true]);
+  unread.absorb({ asOf: 95, lastSeq: 10, count: 3, readSeq: 4 });
+  expect([unread.count, unread.untold]).toEqual([0, true]);
+  unread.absorb({ asOf: 99, lastSeq: 97, count: 4, readSeq: 4 });
+  expect(unread.count).toBe(4);
+});
+
 it('counts an answer of one’s own as reading', () => {
   const unread = new Unread(base);
   unread.posted(11, false);
@@ -31,9 +43,9 @@ it('takes a newer snapshot’s word but not an older one’s', () => {
   const unread = new Unread(base);
   unread.posted(11, false);
   unread.posted(13, false);
-  unread.absorb({ asOf: 12, count: 7, readSeq: 4 });
+  unread.absorb({ asOf: 12, lastSeq: 12, count: 7, readSeq: 4 });
   expect(unread.count).toBe(8);
-  unread.absorb({ asOf: 8, count: 1, readSeq: 4 });
+  unread.absorb({ asOf: 8, lastSeq: 8, count: 1, readSeq: 4 });
   expect(unread.count).toBe(8);
 });
 
@@ -42,7 +54,7 @@ it('keeps a mark that the snapshot does not know yet, and tells it again', () =>
   unread.posted(12, false);
   unread.read(12);
   unread.told(12);
-  unread.absorb({ asOf: 12, count: 4, readSeq: 4 });
+  unread.absorb({ asOf: 12, lastSeq: 12, count: 4, readSeq: 4 });
   expect([unread.count, unread.untold]).toEqual([0, true]);
 });
 

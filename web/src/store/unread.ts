@@ -2,6 +2,8 @@
 export interface UnreadBase {
   /** The position that `count` reflects. */
   asOf: number;
+  /** Sequence of the last message that `count` reflects; `asOf` is the whole stream's and mostly lies beyond it. */
+  lastSeq: number;
   count: number;
   readSeq: number;
 }
@@ -57,8 +59,8 @@ export class Unread {
     if (seq <= this.#readSeq) return;
     this.#readSeq = seq;
     this.#recent = this.#recent.filter((posted) => posted > seq);
-    // A mark before the snapshot says nothing of how many of its messages lie behind it.
-    if (seq >= this.base.asOf) this.base = { ...this.base, count: 0 };
+    // A mark before the snapshot's last message says nothing of how many of its messages lie behind it.
+    if (seq >= this.base.lastSeq) this.base = { ...this.base, count: 0 };
   }
 
   /** Takes a newer snapshot's word. */

@@ -77,7 +77,7 @@ export class FakeServer {
     const created = this.log.find(({ e, room: id, seq }) => id === room && seq <= upTo && e?.type === 'room.created');
     if (!created) throw new Refused(ErrorCode.RoomNotFound, 'not found');
     const messages = this.#messages(room, upTo);
-    const unread = new Unread({ asOf: 0, count: 0, readSeq: 0 });
+    const unread = new Unread({ asOf: 0, lastSeq: 0, count: 0, readSeq: 0 });
     for (const message of messages) unread.posted(message.seq, message.author === 'me');
     return {
       id: room,
@@ -88,7 +88,7 @@ export class FakeServer {
       joined: true,
       unread: unread.count,
       read_seq: 0,
-      head: upTo,
+      head: this.log.filter((event) => event.room === room && event.seq <= upTo).at(-1)?.seq ?? 0,
       as_of: { epoch: this.epoch, seq: upTo },
       ...(messages.length && { last_message: messages.at(-1)! }),
     };
