@@ -29,6 +29,8 @@ export interface Entry {
   readonly at: number;
   readonly what: Utterance;
   readonly state: EntryState;
+  /** Why the last attempt failed that is going to be repeated. */
+  readonly refused?: number;
 }
 
 export interface OutboxPort {
@@ -121,9 +123,9 @@ export class Outbox {
     return lane;
   }
 
-  #set(room: RoomId, cid: ClientId, state: EntryState): void {
+  #set(room: RoomId, cid: ClientId, state: EntryState, refused?: number): void {
     const lane = this.#lane(room);
-    lane.entries = lane.entries.map((entry) => (entry.cid === cid ? { ...entry, state } : entry));
+    lane.entries = lane.entries.map((entry) => (entry.cid === cid ? { ...entry, state, ...(refused !== undefined && { refused }) } : entry));
     this.port.onChange(room);
   }
 
@@ -158,7 +160,7 @@ export class Outbox {
     const entry = lane.entries.find((known) => known.cid === cid);
     if (!entry) return this.#advance(room); // its event came first
     if (isTransient(error)) {
-      this.#set(room, cid, { kind: 'queued' });
+      this.#set(room, cid, { kind: 'queued' }, error instanceof Refused ? error.code : undefined);
       const ms = Math.max(retryMs(error), backoffMs(lane.attempt++, () => this.port.clock.random()));
       lane.cancelRetry = this.port.clock.after(ms, () => this.#advance(room));
       return;

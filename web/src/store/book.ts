@@ -65,7 +65,7 @@ export class RoomBook {
 
   /** Newest message first. */
   sorted(): Room[] {
-    const order = ({ id, facts, last }: Room) => ({ id, name: facts.name, lastAt: last?.at });
+    const order = ({ id, facts, last, since }: Room) => ({ id, name: facts.name, lastAt: last?.at ?? since });
     return [...this.#rooms.values()].map(({ room }) => room).sort((a, b) => compareRooms(order(a), order(b)));
   }
 
@@ -140,20 +140,27 @@ export class RoomBook {
     let cursor: string | undefined;
     do {
       const page = await this.port.api.rooms({ limit: LIST_PAGE, ...(cursor !== undefined && { cursor }) });
-      this.#listed = true;
       for (const summary of page.items) this.#take(summary);
       cursor = page.next ?? undefined;
     } while (cursor !== undefined);
+    this.#listed = true;
     this.port.onListed();
   }
 
   #take(summary: RoomSummary): void {
     if (!summary.joined) return this.remove(summary.id);
     const known = this.#rooms.get(summary.id);
-    if (!known) this.#add(Room.fromSummary(summary, this.port.user), summary.as_of);
+    if (!known) this.#add(this.#fresh(summary), summary.as_of);
     else if (known.follower.position.epoch === summary.as_of.epoch) known.room.absorb(summary);
     // Another epoch: the follower finds out and takes a snapshot.
     this.port.onChange(summary.id);
+  }
+
+  /** A room that was not there when the list was first read is new now. */
+  #fresh(summary: RoomSummary): Room {
+    const room = Room.fromSummary(summary, this.port.user);
+    if (this.#listed) room.since = new Date(this.port.clock.now()).toISOString();
+    return room;
   }
 
   #add(room: Room, position: Position): void {

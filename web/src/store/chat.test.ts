@@ -4,6 +4,7 @@ import { ManualClock, settled } from '../protocol/testing/clock';
 import { ErrorCode } from '../protocol/wire.gen';
 import { Chat, OPEN_LINES_MAX, SAVE_AFTER_MS } from './chat';
 import { type ServedSocket, FakeServer } from './testing/server';
+import { LATE_MS } from './view';
 import { ForgetfulVault, IndexedVault, type Vault } from './vault';
 
 let clock: ManualClock;
@@ -134,6 +135,7 @@ describe('a room', () => {
     const me = await opened();
     await me.createRoom({ name: 'new', visibility: 'public' });
     expect(me.room('new')?.facts.name).toBe('new');
+    expect(me.rooms.map(({ id }) => id)).toEqual(['new', 'r']);
     server.post('new', 'anna', 'welcome');
     await settled();
     expect(me.room('new')?.last?.body).toBe('welcome');
@@ -199,6 +201,28 @@ describe('saying something', () => {
     expect(server.sockets.map(({ url }) => url)).toEqual(['ws://a', 'ws://b']);
     expect(me.lines('r')).toMatchObject([{ body: 'hello', delivery: { kind: 'sent' } }]);
     expect(server.sockets[0]!.last('send').cid).toBe(socket().last('send').cid);
+  });
+
+  it('says that it is late when it is', async () => {
+    const me = await opened();
+    socket().deaf = true;
+    me.say({ t: 'send', room: 'r', body: 'hello' });
+    expect(me.lines('r')).toMatchObject([{ delivery: { kind: 'sending', late: false } }]);
+    let told = 0;
+    me.observe(() => (told += 1));
+    await clock.pass(LATE_MS);
+    expect(told).toBeGreaterThan(0);
+    expect(me.lines('r')).toMatchObject([{ delivery: { kind: 'sending', late: true } }]);
+  });
+
+  it('says at once that the log is away', async () => {
+    const me = await opened();
+    socket().deaf = true;
+    me.say({ t: 'send', room: 'r', body: 'hello' });
+    await clock.pass(0);
+    socket().deliver({ t: 'err', id: socket().last('send').id, code: ErrorCode.LogUnavailable, title: 'away' });
+    await settled();
+    expect(me.lines('r')).toMatchObject([{ delivery: { kind: 'sending', late: true } }]);
   });
 
   it('shows edits and recalls at once, without going back to the old text', async () => {

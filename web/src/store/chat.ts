@@ -12,6 +12,7 @@ import { Outbox, type Utterance } from '../protocol/outbox';
 import { judge } from '../protocol/room';
 import type { FeedEvent, Position, RoomEvent, RoomId, ServerFrame, UserId } from '../protocol/wire.gen';
 import { RoomBook } from './book';
+import { Drafts, type DraftStorage } from './drafts';
 import { History, type Paging } from './history';
 import { ReadMarks } from './marks';
 import { Observable } from './observable';
@@ -19,7 +20,7 @@ import { People } from './people';
 import type { Room } from './room';
 import { Timeline } from './timeline';
 import type { Vault } from './vault';
-import { type ShownLine, shownLines } from './view';
+import { LATE_MS, type ShownLine, shownLines } from './view';
 
 /** Messages of each room that survive a reload. */
 export const KEPT_LINES = 100;
@@ -38,6 +39,8 @@ export interface ChatPort {
   clock: Clock;
   api: ChatApi;
   vault: Vault;
+  /** Keeps drafts; without it they live as long as the page. */
+  drafts?: DraftStorage;
   sockets: readonly string[];
   openSocket(url: string): Socket;
   token(fresh: boolean): Promise<string | undefined>;
@@ -46,6 +49,7 @@ export interface ChatPort {
 export class Chat extends Observable {
   readonly people: People;
   readonly outbox: Outbox;
+  readonly drafts: Drafts;
   readonly connection: Connection;
   #book: RoomBook;
   #open: RoomId | undefined;
@@ -61,6 +65,7 @@ export class Chat extends Observable {
   constructor(private readonly port: ChatPort) {
     super();
     const { clock, api, vault } = port;
+    this.drafts = new Drafts(port.user, port.drafts);
     this.people = new People({ now: clock.now, person: (user) => api.person(user), onChange: () => this.#peopleChanged() });
     this.outbox = new Outbox({
       clock,
@@ -128,7 +133,7 @@ export class Chat extends Observable {
 
   lines(id: RoomId): ShownLine[] {
     const timeline = this.room(id)?.timeline;
-    return timeline ? shownLines(timeline, this.outbox.entries(id), this.user) : [];
+    return timeline ? shownLines(timeline, this.outbox.entries(id), this.user, this.port.clock.now()) : [];
   }
 
   /** How paging back stands. */
@@ -155,6 +160,7 @@ export class Chat extends Observable {
     this.people.learn(remembered.people);
     this.#book.restore(remembered.rooms);
     this.outbox.restore(remembered.entries);
+    this.port.clock.after(LATE_MS, () => this.changed());
     this.connection.start();
     this.changed();
   }
@@ -166,6 +172,7 @@ export class Chat extends Observable {
 
   say(what: Utterance): void {
     if (what.t === 'send') this.#typedAt = 0;
+    this.port.clock.after(LATE_MS, () => this.changed());
     this.outbox.say(what);
   }
 

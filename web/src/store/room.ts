@@ -21,11 +21,14 @@ export interface RoomRecord {
   position: Position;
   unread: UnreadDump;
   last?: Line;
+  since?: string;
   timeline?: TimelineDump;
 }
 
 export class Room {
   timeline: Timeline | undefined;
+  /** When the room became the person's, RFC 3339; if that was seen here. */
+  since: string | undefined;
   #typists = new Map<UserId, number>();
   #factsAsOf: number;
 
@@ -49,6 +52,7 @@ export class Room {
   static restore(record: RoomRecord, me: UserId): Room {
     const unread = Unread.restore(record.unread);
     const room = new Room(record.id, me, record.facts, unread, record.last, record.position.seq);
+    room.since = record.since;
     if (record.timeline) room.timeline = Timeline.restore(record.timeline);
     return room;
   }
@@ -104,6 +108,7 @@ export class Room {
       position,
       unread: this.unread.dump(),
       ...(this.last && { last: this.last }),
+      ...(this.since !== undefined && { since: this.since }),
       ...(this.timeline?.loaded && { timeline: this.timeline.dump(keepLines) }),
     };
   }

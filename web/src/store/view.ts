@@ -1,11 +1,15 @@
 /** What a room's list of messages shows: the timeline, overlaid with what is not settled yet. */
 import type { Entry } from '../protocol/outbox';
-import type { ClientId, MessageId, RoomId, UserId } from '../protocol/wire.gen';
+import { type ClientId, ErrorCode, type MessageId, type RoomId, type UserId } from '../protocol/wire.gen';
 import type { Line, Timeline } from './timeline';
+
+/** What is not stored so long after it was written is late. */
+export const LATE_MS = 5_000;
 
 export type Delivery =
   | { kind: 'sent' }
-  | { kind: 'sending'; cid: ClientId }
+  /** `late`: not stored yet although it could have been. */
+  | { kind: 'sending'; cid: ClientId; late: boolean }
   | { kind: 'failed'; cid: ClientId; code: number; title: string };
 
 export interface ShownLine {
@@ -26,17 +30,17 @@ export interface ShownLine {
 const SENT: Delivery = { kind: 'sent' };
 const made = new WeakMap<Line, ShownLine>();
 
-export function shownLines(timeline: Timeline, entries: readonly Entry[], me: UserId): ShownLine[] {
-  const shown = timeline.lines.map((line) => overlaid(line, entries, me));
+export function shownLines(timeline: Timeline, entries: readonly Entry[], me: UserId, now: number): ShownLine[] {
+  const shown = timeline.lines.map((line) => overlaid(line, entries, me, now));
   for (const entry of entries) {
-    if (entry.what.t === 'send' && !timeline.has(me, entry.cid)) shown.push(pending(entry, me));
+    if (entry.what.t === 'send' && !timeline.has(me, entry.cid)) shown.push(pending(entry, me, now));
   }
   return shown;
 }
 
-function overlaid(line: Line, entries: readonly Entry[], me: UserId): ShownLine {
+function overlaid(line: Line, entries: readonly Entry[], me: UserId, now: number): ShownLine {
   const changes = entries.filter((entry) => entry.what.t !== 'send' && entry.what.mid === line.id);
-  return changes.reduce(overlay, settled(line, me));
+  return changes.reduce((shown, entry) => overlay(shown, entry, now), settled(line, me));
 }
 
 /** The same line gives the same object, so that nothing is drawn anew that did not change. */
@@ -60,15 +64,15 @@ function settled(line: Line, me: UserId): ShownLine {
   return shown;
 }
 
-function overlay(line: ShownLine, entry: Entry): ShownLine {
-  const delivery = deliveryOf(entry);
+function overlay(line: ShownLine, entry: Entry, now: number): ShownLine {
+  const delivery = deliveryOf(entry, now);
   if (delivery.kind === 'failed') return { ...line, delivery };
   if (entry.what.t === 'recall') return { ...line, body: undefined, delivery };
   if (entry.what.t === 'edit' && line.body !== undefined) return { ...line, body: entry.what.body, edited: true, delivery };
   return line;
 }
 
-function pending(entry: Entry, me: UserId): ShownLine {
+function pending(entry: Entry, me: UserId, now: number): ShownLine {
   const what = entry.what;
   return {
     key: `${me} ${entry.cid}`,
@@ -80,16 +84,17 @@ function pending(entry: Entry, me: UserId): ShownLine {
     replyTo: what.t === 'send' ? what.reply_to : undefined,
     at: entry.at,
     edited: false,
-    delivery: deliveryOf(entry),
+    delivery: deliveryOf(entry, now),
   };
 }
 
-function deliveryOf({ cid, state }: Entry): Delivery {
+function deliveryOf({ cid, at, state, refused }: Entry, now: number): Delivery {
   if (state.kind === 'failed') return { kind: 'failed', cid, code: state.code, title: state.title };
-  return state.kind === 'stored' ? SENT : { kind: 'sending', cid };
+  if (state.kind === 'stored') return SENT;
+  return { kind: 'sending', cid, late: refused === ErrorCode.LogUnavailable || now - at >= LATE_MS };
 }
 
-/** For the list of rooms: newest message first, then by name. */
+/** For the list of rooms: newest message first (where there is none, when the room was new), then by name. */
 export function compareRooms(a: RoomOrder, b: RoomOrder): number {
   return (b.lastAt ?? '').localeCompare(a.lastAt ?? '') || a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1);
 }
@@ -97,5 +102,6 @@ export function compareRooms(a: RoomOrder, b: RoomOrder): number {
 export interface RoomOrder {
   id: RoomId;
   name: string;
+  /** RFC 3339. */
   lastAt: string | undefined;
 }

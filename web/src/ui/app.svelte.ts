@@ -95,6 +95,7 @@ export class App {
       clock: systemClock,
       api: this.api,
       vault,
+      drafts: sessionStorage,
       sockets: this.#fronts.sockets,
       openSocket: (url) => new WebSocket(url, SUBPROTOCOL) as never,
       token: (fresh) => this.#session.token(fresh ? this.#session.credentials?.accessToken : undefined),
@@ -110,6 +111,7 @@ export class App {
 
   async #forget(user: string, chat: Chat | undefined): Promise<void> {
     chat?.connection.stop();
+    chat?.drafts.clear();
     await IndexedVault.erase(user).catch(() => {});
   }
 
