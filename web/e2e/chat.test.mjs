@@ -243,8 +243,72 @@ test('unread messages are counted, elsewhere and after a reload, until they are 
   await phone.open(room);
   await phone.sees(['one', 'two']);
   await phone.picture('narrow-room');
+  const entries = await phone.page.evaluate(() => history.length);
   await phone.page.getByRole('button', { name: 'Back to rooms' }).click();
   await phone.page.getByRole('heading', { name: 'Rooms', level: 1 }).waitFor();
+  await phone.open(room);
+  assert.equal(await phone.page.evaluate(() => history.length), entries);
+});
+
+test('a new account, links to nowhere, Back: nothing breaks', async () => {
+  const anna = await arrives('anna.nowhere', 0);
+  await anna.register();
+  const { page } = anna;
+  await page.getByText('You are in no room yet').waitFor();
+  const go = (/** @type {string} */ hash) => page.evaluate((hash) => void (location.hash = hash), hash);
+  await go('#0198c0de-0000-7000-8000-000000000001');
+  await page.getByText('There is no such room, or it is private.').waitFor();
+  await page.getByRole('button', { name: 'Back to rooms' }).click();
+  await page.getByText('Pick a room').waitFor();
+
+  const name = 'W'.repeat(80);
+  await page.getByRole('button', { name: 'New room' }).first().click();
+  await page.waitForFunction(() => document.activeElement?.matches('dialog input[type=text]'));
+  await page.keyboard.press('Escape');
+  await anna.createRoom('Old pond');
+  await anna.say('here since long');
+  await anna.settled();
+  await anna.createRoom(name);
+  await page.locator('nav li').first().getByText(name).waitFor();
+  await page.getByRole('button', { name: /^Members/ }).click();
+  await page.getByRole('button', { name: 'Leave room' }).click();
+  const cancel = page.getByRole('dialog').getByRole('button', { name: 'Cancel' });
+  const box = await cancel.boundingBox();
+  const sheet = await page.getByRole('dialog').boundingBox();
+  assert.ok(box && sheet && box.x + box.width <= sheet.x + sheet.width, 'the buttons are inside');
+  await cancel.click();
+
+  // Each leaves a pane whose composer has the focus.
+  for (const leave of [() => page.goBack(), () => go(''), () => go('#nowhere')]) {
+    await anna.open('Old pond');
+    await anna.composer.pressSequentially('x');
+    await leave();
+    await page.locator('nav a', { hasText: 'Old pond' }).and(page.locator(':not([aria-current])')).waitFor();
+  }
+  // The draft is there after a reload, and not for the next person.
+  await anna.open('Old pond');
+  await page.reload();
+  await anna.online();
+  assert.equal(await anna.composer.inputValue(), 'xxx');
+  const url = page.url();
+  await page.getByRole('button', { name: 'Log out' }).click();
+  anna.name = 'next.nowhere';
+  await anna.register();
+  await page.goto(url);
+  await page.getByText('You are not in this room.').waitFor();
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+  await anna.sees(['here since long']);
+  assert.equal(await anna.composer.inputValue(), '');
+});
+
+test('a logout in one tab leaves no error in another', async () => {
+  const { anna } = await pair('tabs');
+  const other = await anna.context.newPage();
+  other.on('pageerror', (error) => anna.complaints.push(String(error)));
+  await other.goto(anna.page.url());
+  await other.locator('textarea').fill('half a thought');
+  await anna.page.getByRole('button', { name: 'Log out' }).click();
+  await other.locator('input[name=password]').waitFor();
 });
 
 test('a member adds a person to a private room, who sees it at once, and leaves it', async () => {
