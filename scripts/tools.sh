@@ -182,6 +182,9 @@ need_node() {
 
 need_cargo() {
   command -v cargo >/dev/null || die "cargo is missing: install Rust first"
+  local wanted
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  at_least "$(version_of rustc)" "$wanted" || die "Rust $wanted or newer is needed: rustup update"
 }
 
 find_chromium() {

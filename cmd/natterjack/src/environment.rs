@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use natterjack_runtime::config::{PREFIX, Reader};
-use natterjack_stack::tools::{NATS_SERVER_VARIABLE, POSTGRES_BIN_VARIABLE};
 
 use crate::{Target, data_dir::ENVIRONMENT};
 
@@ -44,7 +43,10 @@ impl Environment {
         let data = match &target.data {
             Some(dir) => Some(dir.clone()),
             None if named => None,
-            None => Some(PathBuf::from(DEFAULT_DIR)).filter(|d| d.join(ENVIRONMENT).exists()),
+            None if Path::new(DEFAULT_DIR).join(ENVIRONMENT).exists() => Some(PathBuf::from(DEFAULT_DIR)),
+            None => {
+                bail!("there are no settings in the environment and no {DEFAULT_DIR} here: use --data DIR")
+            }
         };
         let mut pairs = match &data {
             Some(dir) => read(&dir.join(ENVIRONMENT))?,
@@ -54,32 +56,8 @@ impl Environment {
         Ok(Self { pairs, data })
     }
 
-    /// For reading the components' settings as well: what else may be set is known to it.
     pub fn reader(&self) -> Reader {
-        let mut reader = Reader::from_pairs(self.pairs.iter().cloned());
-        for name in [NATS_SERVER_VARIABLE, POSTGRES_BIN_VARIABLE, MIGRATOR_URL, ADMIN_URL, PUBLIC_URL] {
-            reader.allow(name);
-        }
-        for name in ROLE_PASSWORDS {
-            reader.allow(name);
-        }
-        reader
-    }
-
-    /// For a command that needs the database's owner and the log's place, and nothing of the components.
-    pub fn owner_reader(&self) -> Reader {
-        const WANTED: [&str; 7] = [
-            "NATTERJACK_NATS_",
-            "NATTERJACK_STREAMS",
-            "NATTERJACK_REPLICAS",
-            "NATTERJACK_POSTGRES_MIGRATOR_",
-            "NATTERJACK_POSTGRES_ADMIN_",
-            "NATTERJACK_POSTGRES_FRONT_",
-            "NATTERJACK_POSTGRES_PROJECTOR_",
-        ];
-        let wanted = |name: &str| WANTED.iter().any(|start| name.starts_with(start));
-        let pairs = self.pairs.iter().filter(|(name, _)| wanted(name)).cloned().collect();
-        Self { pairs, data: None }.reader()
+        Reader::from_pairs(self.pairs.iter().cloned())
     }
 }
 

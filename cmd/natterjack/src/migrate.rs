@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub async fn run(target: &Target) -> anyhow::Result<ExitCode> {
-    let mut reader = Environment::load(target)?.owner_reader();
+    let mut reader = Environment::load(target)?.reader();
     let admin = reader.optional_secret(ADMIN_URL);
     let owner = reader.optional_secret(MIGRATOR_URL);
     let passwords = admin.is_some().then(|| read_passwords(&mut reader));

@@ -38,7 +38,7 @@ pub async fn verify(target: &Target) -> anyhow::Result<ExitCode> {
 
 /// As the owner of the schemas.
 fn pool(target: &Target) -> anyhow::Result<Pool> {
-    let mut reader = Environment::load(target)?.owner_reader();
+    let mut reader = Environment::load(target)?.reader();
     let url = reader.optional_secret(MIGRATOR_URL);
     natterjack_eventlog::Config::read(&mut reader);
     reader.finish()?;

@@ -1,7 +1,8 @@
-//! One projector: configuration, logging, and then the crate does the work.
+//! A projector as a process of its own. Its settings come from the environment: see `docs/configuration.md`.
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use natterjack_projection::Config;
 use natterjack_runtime::{
     config::Reader,
@@ -9,8 +10,14 @@ use natterjack_runtime::{
     telemetry,
 };
 
+/// Folds the event log into Postgres. All settings come from the environment; docs/configuration.md lists them.
+#[derive(Parser)]
+#[command(name = "projector", version)]
+struct Arguments {}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

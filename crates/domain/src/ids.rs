@@ -94,7 +94,7 @@ ids! {
     UserId,
     /// A room.
     RoomId,
-    /// A message; see [`MessageId::derive`].
+    /// A message.
     MessageId,
     /// A stored event.
     EventId,

@@ -129,6 +129,14 @@ impl Config {
 }
 
 impl HttpConfig {
+    /// Lets pages of these origins use the REST interface too.
+    pub fn allow_origins(&mut self, origins: &[String]) -> Result<(), InvalidOrigin> {
+        for origin in origins {
+            self.cors_origins.push(origin.parse()?);
+        }
+        Ok(())
+    }
+
     pub fn read(r: &mut Reader) -> Self {
         Self {
             cors_origins: r.list("NATTERJACK_CORS_ORIGINS", ""),

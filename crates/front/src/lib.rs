@@ -1,7 +1,7 @@
 //! A front: REST and WebSocket for clients, appending to the log, fan-out of what is live.
 //!
 //! It keeps nothing that another front needs: everything it knows it can read again from the log and from
-//! Postgres. It writes no read model. Start with [`run`]; the way in is `ws::session` and `ws::requests`, the way
+//! Postgres. It writes no read model. Start with [`serve`]; the way in is `ws::session` and `ws::requests`, the way
 //! out `hub::actor` and `ws::outbox`.
 
 mod config;
@@ -23,6 +23,6 @@ mod serve;
 mod store;
 mod ws;
 
-pub use config::Config;
+pub use config::{Config, InvalidOrigin};
 pub use rest::openapi;
-pub use run::{RunError, run};
+pub use run::{RunError, run, serve};

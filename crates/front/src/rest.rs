@@ -29,6 +29,7 @@ mod extract;
 mod messages;
 mod observe;
 mod people;
+mod problems;
 mod rooms;
 
 use crate::{
@@ -55,6 +56,7 @@ pub struct Parts {
                        docs/protocol.md. Errors are RFC 9457 problems with stable codes, see docs/errors.md.",
         license(name = "MIT")
     ),
+    components(schemas(natterjack_wire::Problem)),
     modifiers(&AccessToken),
     security(("access_token" = []))
 )]
@@ -125,7 +127,7 @@ pub fn router(parts: Parts, config: &HttpConfig, web_dir: Option<&std::path::Pat
         .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
         .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .layer(TraceLayer::new_for_http().make_span_with(observe::span))
+        .layer(TraceLayer::new_for_http().make_span_with(observe::span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }

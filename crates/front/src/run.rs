@@ -1,18 +1,20 @@
 //! Putting a front together, and taking it down.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use natterjack_eventlog::{Log, OpenError};
 use natterjack_identity::{Clock, Identity};
 use natterjack_runtime::{
     lifecycle::Shutdown,
-    ops::{Check, Readiness},
+    metrics::InstallError,
+    ops::{self, Check, Readiness},
 };
 use tokio::{
     net::TcpListener,
     select,
     time::{interval, sleep, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
@@ -25,7 +27,7 @@ use crate::{
     rest::{self, Parts},
     revocation::Revocations,
     rooms::Rooms,
-    serve,
+    serve as http,
     store::Store,
     ws,
 };
@@ -41,11 +43,36 @@ const OPEN_RETRY: Duration = Duration::from_secs(1);
 pub enum RunError {
     #[error("the log is not usable")]
     Log(#[from] OpenError),
+    #[error(transparent)]
+    Metrics(#[from] InstallError),
+    #[error("{address} cannot be listened on")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
 }
 
-/// Runs a front until the shutdown drains and everything under way is finished. Waits for nats-server as long as
+/// Runs a front with the operators' endpoints beside it, which outlive the drain so that it can be watched.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    let exporter = natterjack_runtime::metrics::install()?;
+    crate::metrics::describe();
+    let bind = async |address| {
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+    };
+    let (listener, ops_listener) = (bind(config.listen).await?, bind(config.ops.listen).await?);
+    tracing::info!(listen = %config.listen, ops = %config.ops.listen, node = config.node, "front");
+    let readiness = Readiness::new();
+    let watched = ops::serve(ops_listener, readiness.clone(), exporter, CancellationToken::new());
+    select! {
+        served = serve(config, listener, readiness, shutdown) => served,
+        _ = watched => Ok(()),
+    }
+}
+
+/// Serves until the shutdown drains and everything under way is finished. Waits for nats-server as long as
 /// it takes; Postgres may be away. Streams that are missing or not as they must be are an error.
-pub async fn run(
+pub async fn serve(
     config: Config,
     listener: TcpListener,
     readiness: Readiness,
@@ -74,14 +101,14 @@ pub async fn run(
         registry: registry.clone(),
         revocations: revocations.clone(),
         limiter: limiter.clone(),
-        draining: tokio_util::sync::CancellationToken::new(),
-        appends: tokio_util::task::TaskTracker::new(),
-        sessions: tokio_util::task::TaskTracker::new(),
+        draining: CancellationToken::new(),
+        appends: TaskTracker::new(),
+        sessions: TaskTracker::new(),
     });
 
     // These serve the connections until the last of them is closed, beyond the drain.
-    let stop = tokio_util::sync::CancellationToken::new();
-    let background = tokio_util::task::TaskTracker::new();
+    let stop = CancellationToken::new();
+    let background = TaskTracker::new();
     background.spawn(hub.clone().watch(stop.clone()));
     background.spawn(projected.clone().listen(log.clone(), stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
@@ -100,7 +127,7 @@ pub async fn run(
     };
     let app = rest::router(parts, &config.http, config.web_dir.as_deref());
     let closing = sockets.draining.clone();
-    let serving = serve::run(listener, app, &config.http, &closing, &shutdown);
+    let serving = http::run(listener, app, &config.http, &closing, &shutdown);
     let draining = async {
         shutdown.draining().await;
         readiness.drain();
@@ -143,7 +170,7 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
     }
 }
 
-async fn watch_log(log: Log, check: Check, stop: tokio_util::sync::CancellationToken) {
+async fn watch_log(log: Log, check: Check, stop: CancellationToken) {
     let mut every = interval(HEALTH_EVERY);
     loop {
         select! {
@@ -159,7 +186,7 @@ async fn watch_log(log: Log, check: Check, stop: tokio_util::sync::CancellationT
 }
 
 /// Forgets what has run out.
-async fn tidy(limiter: Arc<Limiter>, identity: Identity, stop: tokio_util::sync::CancellationToken) {
+async fn tidy(limiter: Arc<Limiter>, identity: Identity, stop: CancellationToken) {
     let mut every = interval(TIDY_EVERY);
     loop {
         select! {

@@ -56,6 +56,15 @@ pub async fn person(client: &impl GenericClient, id: UserId) -> Result<Option<Pe
     Ok(rows.first().map(rows::person).transpose()?)
 }
 
+/// Which of `ids` nobody has.
+pub async fn unknown(client: &impl GenericClient, ids: &[UserId]) -> Result<Vec<UserId>, Error> {
+    const SQL: &str = "SELECT wanted.id FROM unnest($1) AS wanted (id)
+        WHERE NOT EXISTS (SELECT FROM read.people p WHERE p.id = wanted.id)";
+    let ids: Vec<Uuid> = ids.iter().map(|id| (*id).into()).collect();
+    let rows = query(client, SQL, &[(&ids, Type::UUID_ARRAY)]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0).map(UserId::from_uuid)).collect::<Result<_, _>>()?)
+}
+
 /// A room's members in the order of joining; `None` if there is no such room. A member whose registration has
 /// not reached the read model yet (it comes by another stream) has an empty name.
 pub async fn members(

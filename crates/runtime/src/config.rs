@@ -171,18 +171,15 @@ impl Reader {
         self.problems.push(Problem::new(name, message));
     }
 
-    /// Makes `name` known without reading it: another component that shares the environment reads it.
-    pub fn allow(&mut self, name: &str) {
-        self.known.insert(name.to_owned());
-    }
-
-    /// Succeeds when no problem was met and every variable was read or allowed.
+    /// Succeeds when no problem was met and every variable was read, or is another process's: all processes of an
+    /// installation may share one environment.
     ///
     /// Call it once, after everything was read.
     pub fn finish(mut self) -> Result<(), ConfigErrors> {
         for name in self.values.keys() {
             let plain = name.strip_suffix("_FILE").unwrap_or(name);
-            if !self.known.contains(name) && !self.known.contains(plain) {
+            let known = self.known.contains(name) || self.known.contains(plain);
+            if !known && !is_documented(plain) {
                 let problem = match spelling::closest(name, &self.known) {
                     Some(near) => format!("unknown variable; did you mean {near}?"),
                     None => "unknown variable".to_owned(),
@@ -283,6 +280,12 @@ fn read_file(path: &str) -> std::io::Result<String> {
     }
     text.truncate(text.trim_end().len());
     Ok(text)
+}
+
+/// Every setting of every process stands in this page; a test holds the two equal.
+fn is_documented(name: &str) -> bool {
+    const PAGE: &str = include_str!("../../../docs/configuration.md");
+    PAGE.contains(&format!("`{name}`"))
 }
 
 #[cfg(test)]

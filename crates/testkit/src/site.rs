@@ -16,17 +16,6 @@ use crate::{Account, eventually};
 const DATABASE: &str = "natterjack";
 const PASSWORD: &str = "test";
 const FRONT: &str = "natterjack_front";
-/// Beginnings of the names of settings that are not the front's alone.
-const SHARED: [&str; 8] = [
-    "NATTERJACK_ACK_",
-    "NATTERJACK_APPEND",
-    "NATTERJACK_LOG_READ_",
-    "NATTERJACK_NATS_",
-    "NATTERJACK_OPS_",
-    "NATTERJACK_POSTGRES_",
-    "NATTERJACK_PROJECTOR_",
-    "NATTERJACK_STREAMS",
-];
 
 /// A nats-server, a Postgres, and the settings of the processes that use them.
 pub struct Site {
@@ -97,10 +86,6 @@ impl Site {
     /// Settings of a process whose role in Postgres is `role`.
     pub fn settings(&self, role: &str) -> BTreeMap<String, String> {
         let mut settings = self.settings.clone();
-        if role != FRONT {
-            // A process refuses settings that it does not know.
-            settings.retain(|name, _| SHARED.iter().any(|shared| name.starts_with(shared)));
-        }
         settings.insert("NATTERJACK_POSTGRES_URL".into(), self.postgres.url(role, PASSWORD, DATABASE));
         settings
     }
@@ -144,7 +129,7 @@ impl Site {
         let address = listener.local_addr().expect("it is bound");
         let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
         let running =
-            tokio::spawn(natterjack_front::run(config, listener, readiness.clone(), shutdown.clone()));
+            tokio::spawn(natterjack_front::serve(config, listener, readiness.clone(), shutdown.clone()));
         eventually("the front to be ready", async || {
             assert!(!running.is_finished(), "the front ended");
             readiness.report().ready.then_some(())

@@ -116,7 +116,10 @@ export interface paths {
         /** My rooms. */
         get: operations["list"];
         put?: never;
-        /** Creates a room; its maker is its owner and first member. With an `Idempotency-Key` a repeat names the same room. */
+        /**
+         * Creates a room; its maker is its owner and first member. With an `Idempotency-Key` a repeat, whatever its body, names
+         *     the same room.
+         */
         post: operations["create"];
         delete?: never;
         options?: never;
@@ -333,7 +336,7 @@ export interface components {
         };
         /**
          * Format: uuid
-         * @description A message; see [`MessageId::derive`].
+         * @description A message.
          */
         MessageId: string;
         /** @description A page of history, oldest message first. */
@@ -497,20 +500,22 @@ export interface operations {
                     "application/json": components["schemas"]["LoginResponse"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -530,20 +535,22 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -563,20 +570,22 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -602,20 +611,22 @@ export interface operations {
                     "application/json": components["schemas"]["LoginResponse"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -641,20 +652,22 @@ export interface operations {
                     "application/json": components["schemas"]["LoginResponse"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -676,20 +689,22 @@ export interface operations {
                     "application/json": components["schemas"]["Person"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -698,7 +713,7 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: string;
-                /** @description 1–200, 50 when missing. */
+                /** @description 1–200 (brought into that range), 50 when missing. */
                 limit?: number;
                 /** @description `<room>@<seq>`: wait until the answer reflects this position of that room. */
                 at_least?: string;
@@ -717,20 +732,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomList"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -759,20 +776,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomChanged"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -783,7 +802,7 @@ export interface operations {
                 /** @description Part of the room's name; all public rooms when empty. */
                 q?: string;
                 cursor?: string;
-                /** @description 1–200, 50 when missing. */
+                /** @description 1–200 (brought into that range), 50 when missing. */
                 limit?: number;
             };
             header?: never;
@@ -800,20 +819,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomList"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -840,20 +861,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomSummary"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -882,20 +905,22 @@ export interface operations {
                     "application/x-ndjson": string;
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -919,20 +944,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomChanged"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -956,20 +983,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomChanged"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -978,7 +1007,7 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: string;
-                /** @description 1–200, 50 when missing. */
+                /** @description 1–200 (brought into that range), 50 when missing. */
                 limit?: number;
                 /** @description Wait until the answer reflects this sequence of the room's stream. */
                 at_least?: number;
@@ -999,20 +1028,22 @@ export interface operations {
                     "application/json": components["schemas"]["PersonList"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1040,20 +1071,22 @@ export interface operations {
                     "application/json": components["schemas"]["RoomChanged"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1062,7 +1095,7 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: string;
-                /** @description 1–200, 50 when missing. */
+                /** @description 1–200 (brought into that range), 50 when missing. */
                 limit?: number;
                 /** @description Wait until the answer reflects this sequence of the room's stream. */
                 at_least?: number;
@@ -1083,20 +1116,22 @@ export interface operations {
                     "application/json": components["schemas"]["MessageList"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1124,20 +1159,22 @@ export interface operations {
                     "application/json": components["schemas"]["PersonList"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1161,20 +1198,22 @@ export interface operations {
                     "application/json": components["schemas"]["Person"];
                 };
             };
+            /** @description The request cannot be met as it is. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The server cannot meet the request, perhaps for the moment. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

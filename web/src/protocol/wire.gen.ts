@@ -45,7 +45,7 @@ export type FeedEvent = { seq: number, prev: number, ts: string, e: StoredEvent 
 export type Membership = { room: RoomId, seq: number, };
 
 /**
- * A message; see [`MessageId::derive`].
+ * A message.
  */
 export type MessageId = string;
 

@@ -43,21 +43,27 @@ impl Components {
         let stop = CancellationToken::new();
         let (mut urls, mut ops_urls, mut readiness) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_config = None;
+        let mut listeners = Vec::new();
         for index in 0..options.fronts {
             let name = format!("front-{}", index + 1);
             let listener = front_listener(options, settings, &name, index).await?;
+            urls.push(format!("http://{}", listener.local_addr()?));
+            listeners.push((index, name, listener));
+        }
+        for (index, name, listener) in listeners {
             let ops = listeners::bind(settings.data, &format!("{name}.ops"), OPS_PORT + index).await?;
             let (address, ops_address) = (listener.local_addr()?, ops.local_addr()?);
             let mut config = settings.front(&name, &address.to_string(), &ops_address.to_string())?.front;
+            // A page of one front may go on with another.
+            config.http.allow_origins(&urls)?;
             if config.web_dir.is_none() {
                 config.web_dir = built_web_client();
             }
             first_config.get_or_insert_with(|| config.clone());
             let ready = Readiness::new();
             serve_ops(ops, &ready, exporter.clone(), &stop);
-            let front = natterjack_front::run(config, listener, ready.clone(), shutdown.clone());
+            let front = natterjack_front::serve(config, listener, ready.clone(), shutdown.clone());
             shutdown.spawn_essential("front", logged("front", front));
-            urls.push(format!("http://{address}"));
             ops_urls.push(ops_url(ops_address));
             readiness.push((name, ready));
         }

@@ -1,4 +1,4 @@
-//! Ports for people and operators: the usual ones where they are free, and the same as last time.
+//! Ports for people and operators: the usual ones where they are free, else the same as last time.
 
 use std::net::Ipv4Addr;
 
@@ -6,18 +6,22 @@ use anyhow::Context as _;
 use natterjack_stack::ports;
 use tokio::net::TcpListener;
 
+use super::say;
 use crate::data_dir::DataDir;
 
 const TRIES: usize = 8;
 
-/// Binds to the port this `name` had last, else to `usual`, else to any that is free.
+/// Binds to `usual`, else to the port that this `name` had last instead, else to any that is free.
 pub async fn bind(data: &DataDir, name: &str, usual: u16) -> anyhow::Result<TcpListener> {
     let file = format!("{name}.port");
-    let wanted = data.kept::<u16>(&file).into_iter().chain([usual]);
+    let wanted = std::iter::once(usual).chain(data.kept::<u16>(&file));
     let free = std::iter::from_fn(|| ports::free().ok()).take(TRIES);
     for port in wanted.chain(free) {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            data.keep(&file, port)?;
+            if port != usual {
+                say(&format!("Port {usual} is taken: {name} uses {port}."));
+                data.keep(&file, port)?;
+            }
             return Ok(listener);
         }
     }
@@ -41,12 +45,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
         let usual = bind_exactly(0).await.unwrap().local_addr().unwrap().port();
+        let port = async || bind(&data, "front-1", usual).await.unwrap().local_addr().unwrap().port();
         let taken = bind_exactly(usual).await.unwrap();
-        let first = bind(&data, "front-1", usual).await.unwrap().local_addr().unwrap().port();
+        let first = port().await;
         assert_ne!(first, usual);
+        assert_eq!(port().await, first);
         drop(taken);
-        let second = bind(&data, "front-1", usual).await.unwrap().local_addr().unwrap().port();
-        assert_eq!(second, first);
+        assert_eq!(port().await, usual);
         let _held = bind_exactly(first).await.unwrap();
         let error = bind_exactly(first).await.unwrap_err();
         assert!(error.to_string().contains("cannot be used"), "{error}");

@@ -129,15 +129,26 @@ fn announce(components: &Components, settings: &Settings<'_>, options: &Options)
     let line = |what: &str, text: &str| format!("  {what:<9} {text}");
     let mut lines = vec!["\nNatterjack is running.\n".to_owned()];
     lines.extend(components.urls.iter().map(|url| line("open", url)));
+    if components.urls.len() > 1 {
+        lines.push(line("all", &format!("{} (changes fronts by itself)", all_fronts(&components.urls))));
+    }
     if !options.no_demo {
         lines.push(line("", "register with any name; the room \"Lobby\" is open to all"));
     }
     let data = settings.data.path().display();
     lines.push(line("health", &components.ops_urls.join("  ")));
     lines.push(line("data", &format!("{data} (passwords in secrets, logs in logs)")));
-    lines.push(line("check", "natterjack doctor"));
+    let program =
+        std::env::current_exe().map_or_else(|_| "natterjack".into(), |path| path.display().to_string());
+    lines.push(line("check", &format!("{program} doctor --data {data}")));
     lines.push(line("stop", "Ctrl-C\n"));
     say(&lines.join("\n"));
+}
+
+/// The first front's page, told of all of them.
+fn all_fronts(urls: &[String]) -> String {
+    let sockets: Vec<String> = urls.iter().map(|url| url.replacen("http", "ws", 1)).collect();
+    format!("{}/?fronts={}", urls[0], sockets.join(","))
 }
 
 /// For the person at the terminal; what goes on inside is logged.

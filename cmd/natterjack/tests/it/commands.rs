@@ -70,14 +70,18 @@ async fn the_operators_commands_work_on_a_running_installation() {
 #[tokio::test]
 async fn without_an_installation_they_say_what_is_missing() {
     let dir = directory();
-    for (command, expected) in
-        [("migrate", "no database to migrate"), ("verify", "NATTERJACK_POSTGRES_MIGRATOR_URL")]
-    {
-        let output = run(dir.path(), &[command], &[]).await;
+    let somewhere = [("NATTERJACK_NATS_URL", "nats://127.0.0.1:1")];
+    for (command, settings, expected) in [
+        ("migrate", &[][..], "no settings in the environment and no .data here"),
+        ("verify", &[], "no settings in the environment and no .data here"),
+        ("migrate", &somewhere, "no database to migrate"),
+        ("verify", &somewhere, "NATTERJACK_POSTGRES_MIGRATOR_URL"),
+    ] {
+        let output = run(dir.path(), &[command], settings).await;
         let words = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && words.contains(expected), "{words}");
     }
-    let (good, report) = doctor(dir.path(), &[("NATTERJACK_NATS_URL", "nats://127.0.0.1:1")]).await;
+    let (good, report) = doctor(dir.path(), &somewhere).await;
     assert!(!good);
     assert_eq!(status(&report, "configuration"), "failed");
 }

@@ -1,17 +1,15 @@
 //! Registering, logging in and out.
 
 use axum::{Json as Body, extract::State, http::StatusCode};
-use natterjack_wire::{
-    Problem,
-    rest::{LoginRequest, LoginResponse, RefreshRequest, RegisterRequest},
-};
+use natterjack_wire::rest::{LoginRequest, LoginResponse, RefreshRequest, RegisterRequest};
 
 use super::extract::{Attempt, Caller, Json};
+use super::problems::Problems;
 use crate::{fault::Fault, identity::Accounts};
 
 /// Creates an account and begins a session.
 #[utoipa::path(post, path = "/v1/auth/register", tag = "auth", security(()), request_body = RegisterRequest,
-    responses((status = 201, body = LoginResponse), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 201, body = LoginResponse), Problems))]
 pub async fn register(
     State(accounts): State<Accounts>,
     attempt: Attempt,
@@ -23,7 +21,7 @@ pub async fn register(
 
 /// Begins a session.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginRequest,
-    responses((status = 200, body = LoginResponse), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = LoginResponse), Problems))]
 pub async fn login(
     State(accounts): State<Accounts>,
     attempt: Attempt,
@@ -34,7 +32,7 @@ pub async fn login(
 
 /// Exchanges a refresh token for new tokens. A token that was exchanged before ends its session.
 #[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = RefreshRequest,
-    responses((status = 200, body = LoginResponse), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = LoginResponse), Problems))]
 pub async fn refresh(
     State(accounts): State<Accounts>,
     _attempt: Attempt,
@@ -45,7 +43,7 @@ pub async fn refresh(
 
 /// Ends this session, on every front.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "auth",
-    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 204), Problems))]
 pub async fn logout(State(accounts): State<Accounts>, caller: Caller) -> Result<StatusCode, Fault> {
     accounts.logout(caller.session).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -53,7 +51,7 @@ pub async fn logout(State(accounts): State<Accounts>, caller: Caller) -> Result<
 
 /// Ends all sessions of this person, this one too.
 #[utoipa::path(post, path = "/v1/auth/logout-all", tag = "auth",
-    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 204), Problems))]
 pub async fn logout_all(State(accounts): State<Accounts>, caller: Caller) -> Result<StatusCode, Fault> {
     accounts.logout_everywhere(caller.user).await?;
     Ok(StatusCode::NO_CONTENT)

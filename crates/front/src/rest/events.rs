@@ -11,11 +11,12 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use natterjack_eventlog::Event;
-use natterjack_wire::{ErrorCode, Problem};
+use natterjack_wire::ErrorCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Caller, Query, RoomPath};
+use super::problems::Problems;
 use crate::{fault::Fault, hub::Handle, ws};
 
 /// Most events in one answer.
@@ -39,7 +40,7 @@ pub struct EventsQuery {
 #[utoipa::path(get, path = "/v1/rooms/{room}/events", tag = "messages",
     params(("room" = uuid::Uuid, Path), EventsQuery),
     responses((status = 200, content_type = "application/x-ndjson", body = String),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+        Problems))]
 pub async fn events(
     State(sockets): State<Arc<ws::Context>>,
     caller: Caller,

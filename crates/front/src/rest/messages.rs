@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::{Json as Body, extract::State};
 use natterjack_readmodel::{Page, messages};
-use natterjack_wire::{ErrorCode, Problem, rest::MessageList};
+use natterjack_wire::{ErrorCode, rest::MessageList};
 
 use super::{
     extract::{Caller, Query, RoomPath},
+    problems::Problems,
     rooms::{PageQuery, admit},
 };
 use crate::{fault::Fault, projected::Projected, store::Store, ws};
@@ -15,7 +16,7 @@ use crate::{fault::Fault, projected::Projected, store::Store, ws};
 /// A page of a room's messages, oldest first. The first page holds the newest; `next` leads to older ones.
 #[utoipa::path(get, path = "/v1/rooms/{room}/messages", tag = "messages",
     params(("room" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = MessageList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = MessageList), Problems))]
 pub async fn history(
     State(store): State<Store>,
     State(projected): State<Projected>,

@@ -3,18 +3,19 @@
 use axum::{Json as Body, extract::State};
 use natterjack_readmodel::{Page, people};
 use natterjack_wire::{
-    ErrorCode, Problem,
+    ErrorCode,
     rest::{Person, PersonList},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Caller, PersonPath, Query};
+use super::problems::Problems;
 use crate::{fault::Fault, store::Store};
 
 /// Who I am.
 #[utoipa::path(get, path = "/v1/me", tag = "people",
-    responses((status = 200, body = Person), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = Person), Problems))]
 pub async fn me(caller: Caller) -> Body<Person> {
     Body(Person { id: caller.user, username: caller.username })
 }
@@ -33,7 +34,7 @@ pub struct Search {
 
 /// People by the beginning of their user name, in its order.
 #[utoipa::path(get, path = "/v1/users", tag = "people", params(Search),
-    responses((status = 200, body = PersonList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = PersonList), Problems))]
 pub async fn search(
     State(store): State<Store>,
     _caller: Caller,
@@ -45,7 +46,7 @@ pub async fn search(
 
 /// One person.
 #[utoipa::path(get, path = "/v1/users/{user}", tag = "people", params(("user" = uuid::Uuid, Path)),
-    responses((status = 200, body = Person), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = Person), Problems))]
 pub async fn person(
     State(store): State<Store>,
     _caller: Caller,

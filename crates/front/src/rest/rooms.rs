@@ -11,13 +11,14 @@ use natterjack_domain::{RoomId, RoomName, room::Command};
 use natterjack_eventlog::Topic;
 use natterjack_readmodel::{Page, people, rooms};
 use natterjack_wire::{
-    ErrorCode, Problem,
+    ErrorCode,
     rest::{AddMemberRequest, CreateRoomRequest, PersonList, RoomChanged, RoomList, RoomSummary},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Caller, Json, Query, RoomPath};
+use super::problems::Problems;
 use crate::{fault::Fault, projected::Projected, rooms::Rooms, store::Store, ws};
 
 /// Longest `Idempotency-Key`.
@@ -28,7 +29,7 @@ const KEY_MAX_BYTES: usize = 128;
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
     cursor: Option<String>,
-    /// 1–200, 50 when missing.
+    /// 1–200 (brought into that range), 50 when missing.
     limit: Option<u32>,
     /// `<room>@<seq>`: wait until the answer reflects this position of that room.
     at_least: Option<String>,
@@ -42,7 +43,7 @@ pub struct PublicQuery {
     #[serde(default)]
     q: String,
     cursor: Option<String>,
-    /// 1–200, 50 when missing.
+    /// 1–200 (brought into that range), 50 when missing.
     limit: Option<u32>,
 }
 
@@ -59,7 +60,7 @@ pub struct RoomQuery {
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     pub cursor: Option<String>,
-    /// 1–200, 50 when missing.
+    /// 1–200 (brought into that range), 50 when missing.
     pub limit: Option<u32>,
     /// Wait until the answer reflects this sequence of the room's stream.
     pub at_least: Option<u64>,
@@ -67,7 +68,7 @@ pub struct PageQuery {
 
 /// My rooms.
 #[utoipa::path(get, path = "/v1/rooms", tag = "rooms", params(ListQuery),
-    responses((status = 200, body = RoomList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomList), Problems))]
 pub async fn list(
     State(store): State<Store>,
     State(projected): State<Projected>,
@@ -92,7 +93,7 @@ fn room_position(text: &str) -> Result<(RoomId, u64), Fault> {
 
 /// Public rooms.
 #[utoipa::path(get, path = "/v1/rooms/public", tag = "rooms", params(PublicQuery),
-    responses((status = 200, body = RoomList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomList), Problems))]
 pub async fn public(
     State(store): State<Store>,
     caller: Caller,
@@ -102,12 +103,14 @@ pub async fn public(
     Ok(Body(store.query(async |c| rooms::public_rooms(&c, caller.user, &query.q, page).await).await?))
 }
 
-/// Creates a room; its maker is its owner and first member. With an `Idempotency-Key` a repeat names the same room.
+/// Creates a room; its maker is its owner and first member. With an `Idempotency-Key` a repeat, whatever its body, names
+/// the same room.
 #[utoipa::path(post, path = "/v1/rooms", tag = "rooms", request_body = CreateRoomRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "At most 128 bytes.")),
-    responses((status = 201, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 201, body = RoomChanged), Problems))]
 pub async fn create(
     State(rooms): State<Rooms>,
+    State(store): State<Store>,
     caller: Caller,
     headers: HeaderMap,
     Json(request): Json<CreateRoomRequest>,
@@ -115,6 +118,12 @@ pub async fn create(
     let name = RoomName::parse(&request.name)
         .map_err(|error| Fault::from(ErrorCode::RoomNameInvalid).because(error.to_string()))?;
     let id = room_id(&caller, &headers)?;
+    if !request.members.is_empty() {
+        let unknown = store.query(async |c| people::unknown(&c, &request.members).await).await?;
+        if let Some(user) = unknown.first() {
+            return Err(Fault::from(ErrorCode::UserNotFound).because(user.to_string()));
+        }
+    }
     let command =
         Command::Create { by: caller.user, name, visibility: request.visibility, members: request.members };
     Ok((StatusCode::CREATED, Body(rooms.create(id, command).await?)))
@@ -131,7 +140,7 @@ fn room_id(caller: &Caller, headers: &HeaderMap) -> Result<RoomId, Fault> {
 
 /// One room: a public one, or one of mine.
 #[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = uuid::Uuid, Path), RoomQuery),
-    responses((status = 200, body = RoomSummary), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomSummary), Problems))]
 pub async fn room(
     State(store): State<Store>,
     State(projected): State<Projected>,
@@ -147,7 +156,7 @@ pub async fn room(
 
 /// Joins a public room. Joining twice is no error.
 #[utoipa::path(post, path = "/v1/rooms/{room}/join", tag = "rooms", params(("room" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomChanged), Problems))]
 pub async fn join(
     State(rooms): State<Rooms>,
     caller: Caller,
@@ -158,7 +167,7 @@ pub async fn join(
 
 /// Leaves a room. Leaving twice is no error.
 #[utoipa::path(post, path = "/v1/rooms/{room}/leave", tag = "rooms", params(("room" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomChanged), Problems))]
 pub async fn leave(
     State(rooms): State<Rooms>,
     caller: Caller,
@@ -169,7 +178,7 @@ pub async fn leave(
 
 /// The members of a room of mine, in the order of joining.
 #[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = PersonList), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = PersonList), Problems))]
 pub async fn members(
     State(store): State<Store>,
     State(projected): State<Projected>,
@@ -188,7 +197,7 @@ pub async fn members(
 /// Adds a person to a room of mine.
 #[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path)),
     request_body = AddMemberRequest,
-    responses((status = 200, body = RoomChanged), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 200, body = RoomChanged), Problems))]
 pub async fn add_member(
     State(rooms): State<Rooms>,
     State(store): State<Store>,

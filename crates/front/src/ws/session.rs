@@ -32,6 +32,8 @@ use crate::{
 
 /// How long a client may take to answer a close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a draining connection waits for answers of the log.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// Clients come back after a drain within this time, each at its own moment.
 const COME_BACK_MS: std::ops::Range<u64> = 100..2_000;
 
@@ -71,6 +73,11 @@ pub async fn serve(context: Arc<Context>, io: TcpStream, begun: Bytes, bearer: O
             _ => End::Gone,
         },
     };
+    if let (End::Close(CloseCode::Drain), Some(session)) = (end, &session) {
+        // What the client has sent is answered before it is sent away.
+        let all = u32::try_from(context.config.sends_in_flight).unwrap_or(u32::MAX);
+        let _ = timeout(ANSWER_LIMIT, session.in_flight.acquire_many(all)).await;
+    }
     match end {
         End::Close(code) => part(&mut socket, &outbox, code).await,
         End::Gone => outbox.finish(&[]),
@@ -143,6 +150,8 @@ impl Session {
         let outbox = self.member.outbox.clone();
         loop {
             select! {
+                // What has arrived counts before a clock does: a front that was held up must not blame the client.
+                biased;
                 incoming = socket.next() => {
                     self.last_seen = Instant::now();
                     let ended = match incoming {
@@ -170,6 +179,10 @@ impl Session {
 
     async fn take(&mut self, frames: Frames) -> Option<End> {
         for frame in frames {
+            if self.expires <= Instant::now() && !matches!(frame, Ok(ClientFrame::Auth { .. })) {
+                let outbox = &self.member.outbox;
+                return Some(refuse(outbox, &ErrorCode::TokenExpired.into(), CloseCode::Authentication));
+            }
             // A client that does not read its answers gets to ask no more questions.
             self.member.outbox.ready().await;
             if let Err(fault) = self.context.limiter.frame(self.user) {
