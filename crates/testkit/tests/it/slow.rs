@@ -4,6 +4,7 @@ use natterjack_domain::{ClientId, RoomId};
 use natterjack_testkit::{Account, Closed, FrontProcess, Site, Socket, eventually, refused};
 use natterjack_wire::ErrorCode;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 /// More than the kernel's buffers of one connection hold, in messages of the greatest size.
 const MESSAGES: usize = 300;
@@ -67,9 +68,9 @@ async fn a_client_that_does_not_read_holds_nobody_up_and_gets_everything_once_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_never_reads_is_given_up() {
+async fn a_client_that_never_reads_is_given_up_and_leaves_nothing_behind() {
     let site = Site::builder().start().await;
-    let settings = [("OUTBOX_MAX_BYTES", "65536"), ("STALL_TIMEOUT_MS", "300")];
+    let settings = [("OUTBOX_MAX_BYTES", "65536"), ("STALL_TIMEOUT_MS", "300"), ("ROOM_IDLE_SECS", "1")];
     let front = site.front_process_with(&settings).await;
     let url = front.url();
     let (ada, _, room, mut stuck) = busy_room(&site, &url).await;
@@ -87,6 +88,28 @@ async fn a_client_that_never_reads_is_given_up() {
     let closed = stuck.closed().await;
     assert!(matches!(closed, Closed(None | Some(4002))), "{closed:?}");
     assert_eq!(socket.post(room, "still here").await["t"], "ok");
+    // Were it still a member anywhere, its room and its feed would be served for ever.
+    drop((socket, stuck));
+    eventually("the front to serve nothing any more", async || {
+        (counter(&site, &front, "natterjack_front_topics", "").await == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pongs_do_not_pile_up_for_a_client_that_does_not_read() {
+    let site = Site::builder().start().await;
+    let front = site.front_process_with(&[("OUTBOX_MAX_BYTES", "65536")]).await;
+    let (url, ping) = (front.url(), Message::Ping(vec![7; 125].into()));
+    let ada = site.register(&url, "ada").await;
+    let mut stuck = ada.connect(&url).await;
+    let before = counter(&site, &front, "process_resident_memory_bytes", "").await;
+    // More than 25 MB of pongs, which nobody takes.
+    for _ in 0..200_000 {
+        stuck.send_raw(ping.clone()).await.unwrap();
+    }
+    let after = counter(&site, &front, "process_resident_memory_bytes", "").await;
+    assert!(after - before < 16.0 * 1024.0 * 1024.0, "{before} bytes before, {after} after");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
