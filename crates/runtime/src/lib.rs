@@ -8,4 +8,5 @@ pub mod config;
 pub mod lifecycle;
 pub mod metrics;
 pub mod ops;
+pub mod program;
 pub mod telemetry;
