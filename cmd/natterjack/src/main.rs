@@ -1,5 +1,6 @@
 //! The command line: runs the whole product on one machine, and serves its operators.
 
+mod bench;
 mod data_dir;
 mod doctor;
 mod environment;
@@ -32,6 +33,11 @@ enum Command {
     Rebuild(Target),
     /// Compares the read models with a replay of the log, while people chat.
     Verify(Target),
+    /// Measures the product beside what this machine can do without it, on servers of its own.
+    Bench(bench::Options),
+    /// A bare broadcaster, the reference of `bench`.
+    #[command(hide = true)]
+    BenchHub { listen: std::net::SocketAddr },
 }
 
 /// Which installation.
@@ -51,6 +57,8 @@ async fn main() -> ExitCode {
         Command::Migrate(target) => migrate::run(&target).await,
         Command::Rebuild(target) => replay::rebuild(&target).await,
         Command::Verify(target) => replay::verify(&target).await,
+        Command::Bench(options) => Box::pin(bench::run(options)).await,
+        Command::BenchHub { listen } => natterjack_bench::serve_bare_hub(listen).await.map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -86,7 +86,8 @@ impl AccessTokens {
         self.0.ttl.as_secs()
     }
 
-    pub(crate) fn issue(
+    /// Makes a token for a session. Whoever holds the signing key can, so that it needs no account.
+    pub fn issue(
         &self,
         user: UserId,
         session: SessionId,

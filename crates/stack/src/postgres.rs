@@ -102,12 +102,15 @@ impl Postgres {
 
     /// A Postgres for tests: a free port, nothing synced to disk, data that is removed with the handle.
     pub async fn temporary(tools: &Tools) -> Result<Self, StartError> {
+        Self::temporary_with(tools, Durability::None).await
+    }
+
+    /// The same with the durability given: what is measured must be as it is in earnest.
+    pub async fn temporary_with(tools: &Tools, durability: Durability) -> Result<Self, StartError> {
         let user = OsUser::for_postgres()?;
         let dir = postgres_dir::temporary_dir(user.as_ref())?;
-        let options = PostgresOptions {
-            durability: Durability::None,
-            ..PostgresOptions::new(dir.path(), TEMPLATE_PASSWORD)
-        };
+        let options =
+            PostgresOptions { durability, ..PostgresOptions::new(dir.path(), TEMPLATE_PASSWORD) };
         let postgres = Self::start(tools, options).await?;
         Ok(Self { _temporary: Some(dir), ..postgres })
     }

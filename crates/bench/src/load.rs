@@ -1,0 +1,241 @@
+//! Sending and receiving: closed loops, which keep a number of messages in flight, and open ones, which send at
+//! their times however long answers take (and so do not hide what a slow server makes people wait).
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use memchr::memmem::Finder;
+use natterjack_domain::RoomId;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::crowd::Seat;
+
+/// Characters of a message.
+pub const TEXT_CHARS: usize = 120;
+
+/// Time zero of all messages.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static BODY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""body":""#));
+
+/// Nanoseconds since the first message.
+pub fn now() -> u64 {
+    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What all connections have seen.
+pub struct Board {
+    deliveries: AtomicU64,
+    /// Events that were sent at this time or later are timed.
+    timed_from: AtomicU64,
+    latency: Mutex<Histogram<u64>>,
+    failed: AtomicBool,
+}
+
+/// Latencies of deliveries, from the moment at which the message was to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Latency {
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+}
+
+impl Board {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            deliveries: AtomicU64::new(0),
+            timed_from: AtomicU64::new(u64::MAX),
+            latency: Mutex::new(histogram()),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Forgets what was timed, and times from now on.
+    pub fn begin_timing(&self) {
+        self.latency.lock().reset();
+        self.timed_from.store(now(), Relaxed);
+    }
+
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.load(Relaxed)
+    }
+
+    pub fn latency(&self) -> Latency {
+        Latency::of(&self.latency.lock())
+    }
+
+    /// A connection was lost: the figures are worth nothing.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+}
+
+/// For latencies of up to a minute, in nanoseconds.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("the bounds are in order")
+}
+
+impl Latency {
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
+        Self { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999) }
+    }
+}
+
+/// A `send` of a message that was to be sent at `at`. `n` numbers all messages of this process.
+pub fn message(room: RoomId, at: u64, n: u64) -> String {
+    let cid = Uuid::from_u64_pair(*RUN, n);
+    let mut text = format!(r#"{{"t":"send","id":{n},"room":"{room}","cid":"{cid}","body":"{at:016x}"#);
+    let _ = write!(text, r#"{:.<rest$}"}}"#, "", rest = TEXT_CHARS - 16);
+    text
+}
+
+/// Tells this run's messages from another's.
+static RUN: LazyLock<u64> = LazyLock::new(rand::random);
+static SENT: AtomicU64 = AtomicU64::new(1);
+
+/// A number for each message.
+pub fn next_number() -> u64 {
+    SENT.fetch_add(1, Relaxed)
+}
+
+/// When the message in a frame was to be sent; none for frames that are no message.
+fn sent_at(payload: &[u8]) -> Option<u64> {
+    let start = BODY.find(payload)? + 8;
+    u64::from_str_radix(std::str::from_utf8(payload.get(start..start + 16)?).ok()?, 16).ok()
+}
+
+fn is_event(payload: &[u8]) -> bool {
+    payload.starts_with(br#"{"t":"ev""#)
+}
+
+/// Has every seat read. The first `senders` of each room send too: each its next message when it sees its last one.
+pub fn closed(rooms: Vec<Vec<Seat>>, senders: usize, board: &Arc<Board>) -> JoinSet<()> {
+    let mut readers = JoinSet::new();
+    for (index, seat) in rooms.into_iter().flat_map(|room| room.into_iter().enumerate()) {
+        let board = board.clone();
+        if index < senders {
+            readers.spawn(async move { ping_pong(seat, &board).await });
+        } else {
+            readers.spawn(count(seat.reader, board, false, Some(seat.writer)));
+        }
+    }
+    readers
+}
+
+async fn ping_pong(mut seat: Seat, board: &Board) {
+    let mut own = send_next(&seat);
+    loop {
+        let mut events = 0;
+        let mut seen = false;
+        let read = seat.reader.read(|payload| {
+            if is_event(payload) {
+                events += 1;
+                seen |= sent_at(payload) == Some(own);
+            }
+        });
+        if read.await.is_err() {
+            board.failed.store(true, Relaxed);
+            return;
+        }
+        board.deliveries.fetch_add(events, Relaxed);
+        if seen {
+            own = send_next(&seat);
+        }
+    }
+}
+
+/// Gives what stands in the message as its time, which no other message of this process has.
+fn send_next(seat: &Seat) -> u64 {
+    let n = next_number();
+    // A full socket shows as a sender that falls silent, and the figures with it.
+    let _ = seat.writer.send(&message(seat.room, n, n));
+    n
+}
+
+/// Reads and counts. `timed`: also how long each event took. The writing half is kept so that the socket stays open.
+pub async fn count<W>(mut reader: crate::client::Reader, board: Arc<Board>, timed: bool, writer: W) {
+    loop {
+        let mut events = 0;
+        let from = board.timed_from.load(Relaxed);
+        let read = reader.read(|payload| {
+            if is_event(payload) {
+                events += 1;
+                if let Some(at) = Some(payload).filter(|_| timed).and_then(sent_at).filter(|at| *at >= from) {
+                    board.latency.lock().saturating_record(now().saturating_sub(at));
+                }
+            }
+        });
+        if read.await.is_err() {
+            board.failed.store(true, Relaxed);
+            drop(writer);
+            return;
+        }
+        board.deliveries.fetch_add(events, Relaxed);
+    }
+}
+
+/// Sends at a steady rate until dropped: the rooms take turns, and within a room its members.
+pub struct OpenLoop {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl OpenLoop {
+    /// Has every seat read, timing what it gets, and sends `per_second` messages from a thread of its own.
+    pub fn start(rooms: Vec<Vec<Seat>>, per_second: f64, board: &Arc<Board>, readers: &mut JoinSet<()>) -> Self {
+        let mut writers = Vec::new();
+        for room in rooms {
+            let mut of_room = Vec::new();
+            for seat in room {
+                of_room.push((seat.room, seat.writer));
+                readers.spawn(count(seat.reader, board.clone(), true, ()));
+            }
+            writers.push(of_room);
+        }
+        let mut turn = 0_usize;
+        Self::every(Duration::from_secs_f64(1.0 / per_second), move |at| {
+            let room = &writers[turn % writers.len()];
+            let (id, writer) = &room[turn / writers.len() % room.len()];
+            let _ = writer.send(&message(*id, at, next_number()));
+            turn += 1;
+        })
+    }
+
+    /// Calls `send` once in each interval, with the time at which it was to be called.
+    pub fn every(interval: Duration, mut send: impl FnMut(u64) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let thread = thread::spawn(move || {
+            let mut due = now();
+            while !stopped.load(Relaxed) {
+                let early = due.saturating_sub(now());
+                if early > 0 {
+                    thread::sleep(Duration::from_nanos(early));
+                }
+                send(due);
+                due += interval;
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for OpenLoop {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the machine can do without the product: the bounds that its figures are held against.
+
+pub mod bare_hub;
+pub mod raw_log;

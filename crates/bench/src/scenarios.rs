@@ -1,0 +1,35 @@
+//! What is measured, one module for each kind of load.
+
+use std::pin::Pin;
+
+use crate::{Options, report::Row};
+
+mod fanout;
+mod rate;
+
+type Running = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Row>>>>>;
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: fn(Options) -> Running,
+}
+
+/// In the order in which they run.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "fanout",
+        about: "one room with 1,000 people: 16 messages in flight, and one at a time",
+        run: |options| Box::pin(fanout::hot(options)),
+    },
+    Scenario {
+        name: "rooms",
+        about: "100 rooms with 20 people, one message in flight in each",
+        run: |options| Box::pin(fanout::rooms(options)),
+    },
+    Scenario {
+        name: "rate",
+        about: "20,000 deliveries/s in 100 rooms with 20 people",
+        run: |options| Box::pin(rate::run(options)),
+    },
+];
