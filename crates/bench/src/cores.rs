@@ -1,32 +1,37 @@
 //! Which core a process runs on. What is measured has one of its own; everything else shares the other.
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::fs;
+
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_setaffinity},
+};
 
 /// What is measured runs here.
 pub const MEASURED: usize = 0;
 /// The load generator and all other servers run here.
 pub const OTHERS: usize = 1;
 
-/// Puts this thread, and whatever it starts, on a core. Does nothing on a machine with a single core.
-pub fn settle(core: usize) {
-    let Ok(allowed) = sched_getaffinity(None) else { return };
-    if allowed.count() < 2 && !allowed.is_set(core) {
-        // Narrowed before by this same function, or by whoever started this process.
-        let mut both = CpuSet::new();
-        both.set(MEASURED);
-        both.set(OTHERS);
-        let _ = sched_setaffinity(None, &both);
+/// Puts this whole process, and whatever it starts, on the core of the others. On a machine with a single core, or
+/// where the kernel refuses, nothing is pinned, and the figures say less.
+pub fn settle() {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        pin(Pid::from_raw(thread), OTHERS);
     }
-    let mut set = CpuSet::new();
-    set.set(core);
-    // Refused where there is no such core: then nothing is pinned, and the figures say less.
-    let _ = sched_setaffinity(None, &set);
 }
 
-/// Runs `start`, which starts a process without waiting for anything, on a core of its own.
+/// Runs `start`, which starts a process without waiting for anything, so that this process gets the core given.
 pub fn on<T>(core: usize, start: impl FnOnce() -> T) -> T {
-    settle(core);
+    pin(None, core);
     let started = start();
-    settle(OTHERS);
+    pin(None, OTHERS);
     started
+}
+
+/// A thread, or this one.
+fn pin(thread: Option<Pid>, core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core);
+    let _ = sched_setaffinity(thread, &set);
 }

@@ -54,7 +54,7 @@ impl Options {
 /// Runs the scenarios one after the other and prints their rows. Fails when one cannot be run; a goal that is missed
 /// is no failure, but stands in the table.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    cores::settle(cores::OTHERS);
+    cores::settle();
     let known: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
     if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no scenario {unknown:?}; there are {}", known.join(", "));
