@@ -7,7 +7,7 @@
 //! The front (or the bare hub in its place) has one core of its own, everything else shares the other: the ratios say
 //! what the product costs, on any machine with two cores.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -20,6 +20,7 @@ mod load;
 mod reference;
 mod report;
 mod scenarios;
+mod turns;
 
 pub use reference::bare_hub::serve as serve_bare_hub;
 
@@ -35,19 +36,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// How often a comparison is repeated; its median counts.
-    fn rounds(&self) -> usize {
-        if self.quick { 1 } else { 3 }
-    }
-
-    /// How long a load lasts until it counts.
-    fn warm_up(&self) -> Duration {
-        Duration::from_millis(if self.quick { 500 } else { 1_500 })
-    }
-
-    /// How long it counts.
-    fn span(&self) -> Duration {
-        Duration::from_secs(if self.quick { 2 } else { 6 })
+    /// How many turns each side of a comparison gets.
+    fn turns(&self) -> usize {
+        if self.quick { 3 } else { 12 }
     }
 }
 
@@ -75,10 +66,4 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
-}
-
-/// The middle one; of two, the lower.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }

@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use memchr::memmem::Finder;
 use natterjack_domain::RoomId;
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
+use tokio::{select, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::crowd::Seat;
@@ -39,6 +39,8 @@ pub struct Board {
     timed_from: AtomicU64,
     latency: Mutex<Histogram<u64>>,
     failed: AtomicBool,
+    /// Whether messages are sent at the moment.
+    sending: watch::Sender<bool>,
 }
 
 /// Latencies of deliveries, from the moment at which the message was to be sent.
@@ -56,13 +58,36 @@ impl Board {
             timed_from: AtomicU64::new(u64::MAX),
             latency: Mutex::new(histogram()),
             failed: AtomicBool::new(false),
+            sending: watch::Sender::new(false),
         })
     }
 
-    /// Forgets what was timed, and times from now on.
-    pub fn begin_timing(&self) {
-        self.latency.lock().reset();
-        self.timed_from.store(now(), Relaxed);
+    /// Has the senders begin, or pause: so that two servers can be measured by turns.
+    pub fn send(&self, sending: bool) {
+        self.sending.send_replace(sending);
+    }
+
+    /// Whether messages are to be sent.
+    pub fn sending(&self) -> watch::Receiver<bool> {
+        self.sending.subscribe()
+    }
+
+    /// Times what is sent from now on, or nothing.
+    pub fn time(&self, timed: bool) {
+        self.timed_from.store(if timed { now() } else { u64::MAX }, Relaxed);
+    }
+
+    /// Counts, and times, the event in a message of nats-server.
+    pub fn seen(&self, payload: &[u8]) {
+        self.deliveries.fetch_add(1, Relaxed);
+        self.time_of(payload);
+    }
+
+    fn time_of(&self, payload: &[u8]) {
+        let from = self.timed_from.load(Relaxed);
+        if let Some(at) = sent_at(payload).filter(|at| *at >= from) {
+            self.latency.lock().saturating_record(now().saturating_sub(at));
+        }
     }
 
     pub fn deliveries(&self) -> u64 {
@@ -133,24 +158,31 @@ pub fn closed(rooms: Vec<Vec<Seat>>, senders: usize, board: &Arc<Board>) -> Join
 }
 
 async fn ping_pong(mut seat: Seat, board: &Board) {
-    let mut own = send_next(&seat);
+    let mut sending = board.sending.subscribe();
+    let mut own = 0;
+    let mut answered = true;
     loop {
-        let mut events = 0;
-        let mut seen = false;
+        if answered && *sending.borrow_and_update() {
+            own = send_next(&seat);
+            answered = false;
+        }
+        let (mut events, mut seen) = (0, false);
         let read = seat.reader.read(|payload| {
             if is_event(payload) {
                 events += 1;
                 seen |= sent_at(payload) == Some(own);
             }
         });
-        if read.await.is_err() {
+        let read = select! {
+            read = read => read,
+            _ = sending.changed(), if answered => Ok(()),
+        };
+        answered |= seen;
+        if read.is_err() {
             board.failed.store(true, Relaxed);
             return;
         }
         board.deliveries.fetch_add(events, Relaxed);
-        if seen {
-            own = send_next(&seat);
-        }
     }
 }
 
@@ -166,12 +198,11 @@ fn send_next(seat: &Seat) -> u64 {
 pub async fn count<W>(mut reader: crate::client::Reader, board: Arc<Board>, timed: bool, writer: W) {
     loop {
         let mut events = 0;
-        let from = board.timed_from.load(Relaxed);
         let read = reader.read(|payload| {
             if is_event(payload) {
                 events += 1;
-                if let Some(at) = Some(payload).filter(|_| timed).and_then(sent_at).filter(|at| *at >= from) {
-                    board.latency.lock().saturating_record(now().saturating_sub(at));
+                if timed {
+                    board.time_of(payload);
                 }
             }
         });
@@ -184,7 +215,7 @@ pub async fn count<W>(mut reader: crate::client::Reader, board: Arc<Board>, time
     }
 }
 
-/// Sends at a steady rate until dropped: the rooms take turns, and within a room its members.
+/// Sends at a steady rate while the board says so, until dropped: the rooms take turns, and within a room its members.
 pub struct OpenLoop {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -203,7 +234,11 @@ impl OpenLoop {
             writers.push(of_room);
         }
         let mut turn = 0_usize;
+        let sending = board.sending();
         Self::every(Duration::from_secs_f64(1.0 / per_second), move |at| {
+            if !*sending.borrow() {
+                return;
+            }
             let room = &writers[turn % writers.len()];
             let (id, writer) = &room[turn / writers.len() % room.len()];
             let _ = writer.send(&message(*id, at, next_number()));

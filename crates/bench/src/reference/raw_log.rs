@@ -1,21 +1,19 @@
 //! nats-server by itself: the same stream, the same subjects and the same headers as the product's, without it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use natterjack_domain::{ClientId, MessageBody, MessageId, RoomId, UserId, message};
 use natterjack_eventlog::{Subject, VERSION_HEADER};
 use natterjack_wire::{Fact, StoredEvent};
-use parking_lot::Mutex;
-use tokio::time::{interval, sleep};
+use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::load::{self, Latency, TEXT_CHARS};
+use crate::{
+    load::{Board, OpenLoop, TEXT_CHARS},
+    turns::Side,
+};
 
 /// A stored message with a text of the usual length, which begins with `at`, and its dedupe id.
 pub fn event(room: RoomId, at: u64) -> anyhow::Result<(String, Bytes)> {
@@ -35,49 +33,50 @@ pub fn headers(id: &str) -> HeaderMap {
     headers
 }
 
-/// How long it takes from the time at which an event was to be published until it comes back republished, at
-/// `per_second` events over `rooms` rooms for `span`.
-pub async fn republish(url: &str, rooms: usize, per_second: f64, span: Duration) -> anyhow::Result<Latency> {
-    let publisher = async_nats::connect(url).await?;
-    let jetstream = jetstream::new(publisher);
-    let subscriber = async_nats::connect(url).await?;
-    let latency = Arc::new(Mutex::new(load::histogram()));
-    let rooms: Vec<RoomId> = (0..rooms).map(|_| RoomId::random()).collect();
-    for room in &rooms {
-        let mut live = subscriber.subscribe(format!("live.{}", Subject::timeline(*room))).await?;
-        let latency = latency.clone();
-        tokio::spawn(async move {
-            while let Some(message) = live.next().await {
-                let start = memchr::memmem::find(&message.payload, br#""body":""#).map(|at| at + 8);
-                let at = start.and_then(|start| message.payload.get(start..start + 16));
-                let at = at.and_then(|hex| u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-                if let Some(at) = at {
-                    latency.lock().saturating_record(load::now().saturating_sub(at));
-                }
-            }
-        });
-    }
-    subscriber.flush().await?;
-    let warm_up = Duration::from_secs(1);
-    let (begun, mut turn, mut due) = (Instant::now(), 0, load::now());
-    let mut tick = interval(Duration::from_millis(1));
-    let mut timed = false;
-    while begun.elapsed() < warm_up + span {
-        if !timed && begun.elapsed() > warm_up {
-            latency.lock().reset();
-            timed = true;
-        }
-        tick.tick().await;
-        while due <= load::now() {
-            let room = rooms[turn % rooms.len()];
-            let (id, body) = event(room, due)?;
-            drop(jetstream.publish_with_headers(Subject::timeline(room).to_string(), headers(&id), body).await?);
-            turn += 1;
-            due += (1e9 / per_second) as u64;
-        }
-    }
-    sleep(Duration::from_millis(200)).await;
-    let result = latency.lock();
-    (!result.is_empty()).then(|| Latency::of(&result)).context("nothing was republished")
+/// Publishes at a steady rate while it is its turn, and times how long each event takes until it comes back
+/// republished, from the moment at which it was to be published.
+pub struct Republish {
+    pub side: Side,
+    _tasks: JoinSet<()>,
 }
 
+impl Republish {
+    /// `per_second` events over `rooms` rooms.
+    pub async fn start(url: &str, rooms: usize, per_second: f64) -> anyhow::Result<Self> {
+        let jetstream = jetstream::new(async_nats::connect(url).await?);
+        let subscriber = async_nats::connect(url).await?;
+        let rooms: Vec<RoomId> = (0..rooms).map(|_| RoomId::random()).collect();
+        let (board, mut tasks) = (Board::new(), JoinSet::new());
+        for room in &rooms {
+            let mut live = subscriber.subscribe(format!("live.{}", Subject::timeline(*room))).await?;
+            let board = board.clone();
+            tasks.spawn(async move {
+                while let Some(message) = live.next().await {
+                    board.seen(&message.payload);
+                }
+            });
+        }
+        subscriber.flush().await?;
+        let side = Side::new(&board, &[]);
+        tasks.spawn(publish(jetstream, rooms, per_second, board));
+        Ok(Self { side, _tasks: tasks })
+    }
+}
+
+async fn publish(jetstream: jetstream::Context, rooms: Vec<RoomId>, per_second: f64, board: Arc<Board>) {
+    let (sender, mut due) = mpsc::channel(1_024);
+    let sending = board.sending();
+    let _clock = OpenLoop::every(Duration::from_secs_f64(1.0 / per_second), move |at| {
+        if *sending.borrow() {
+            // A publisher that cannot keep up shows in what comes back.
+            let _ = sender.try_send(at);
+        }
+    });
+    for room in rooms.iter().cycle() {
+        let Some(at) = due.recv().await else { return };
+        let Ok((id, body)) = event(*room, at) else { return };
+        // Nobody waits for the acknowledgement: what is timed is the event that comes back.
+        let sent = jetstream.publish_with_headers(Subject::timeline(*room).to_string(), headers(&id), body);
+        let _ = sent.await;
+    }
+}

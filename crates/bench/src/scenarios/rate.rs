@@ -1,18 +1,16 @@
 //! A steady rate: what does it cost, in all processes, and how long does a delivery take?
 
 use anyhow::ensure;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 use crate::{
-    Options,
-    accounting::usage,
-    crowd::{self, Seat},
+    Options, crowd,
     installation::Installation,
-    load::{Board, Latency, OpenLoop},
-    median,
+    load::{Board, OpenLoop},
     reference::raw_log,
     report::{Goal, Row},
     scenarios::fanout::bare_hub,
+    turns::{Side, TURN},
 };
 
 const ROOMS: usize = 100;
@@ -20,65 +18,48 @@ const MEMBERS: usize = 20;
 const DELIVERIES_PER_SECOND: f64 = 20_000.0;
 const EVENTS_PER_SECOND: f64 = DELIVERIES_PER_SECOND / MEMBERS as f64;
 
-/// CPU seconds for a million deliveries, of each process, and the deliveries' latency.
-struct Measured {
-    cpu: Vec<f64>,
-    latency: Latency,
-}
-
 pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
-    let (mut bare, mut product, mut republished) = (vec![], vec![], vec![]);
-    for _ in 0..options.rounds() {
-        let hub = bare_hub().await?;
-        let seats = crowd::bare_seats(hub.address, ROOMS, MEMBERS).await?;
-        bare.push(measure(&options, &[hub.pid()], seats).await?);
-        drop(hub);
+    let mut readers = JoinSet::new();
+    let hub = bare_hub().await?;
+    let seats = crowd::bare_seats(hub.address, ROOMS, MEMBERS).await?;
+    let board = Board::new();
+    let mut bare = Side::new(&board, &[hub.pid()]);
+    let _bare_load = OpenLoop::start(seats, EVENTS_PER_SECOND, &board, &mut readers);
 
-        let installation = Installation::start().await?;
-        let (front, projector) = tokio::try_join!(installation.front(), installation.projector())?;
-        let rooms = crowd::rooms(&installation.log().await?, ROOMS, MEMBERS).await?;
-        let seats = crowd::seats(front.address, &installation.tokens()?, &rooms).await?;
-        let processes = [front.pid(), installation.nats.pid(), projector.pid(), installation.postgres.pid()];
-        product.push(measure(&options, &processes, seats).await?);
-        let url = installation.nats.url();
-        republished.push(raw_log::republish(&url, ROOMS, EVENTS_PER_SECOND, options.span()).await?.p99_ms);
+    let installation = Installation::start().await?;
+    let (front, projector) = tokio::try_join!(installation.front(), installation.projector())?;
+    let rooms = crowd::rooms(&installation.log().await?, ROOMS, MEMBERS).await?;
+    let seats = crowd::seats(front.address, &installation.tokens()?, &rooms).await?;
+    let processes = [front.pid(), installation.nats.pid(), projector.pid(), installation.postgres.pid()];
+    let board = Board::new();
+    let mut product = Side::new(&board, &processes);
+    let _load = OpenLoop::start(seats, EVENTS_PER_SECOND, &board, &mut readers);
+
+    let mut republish = raw_log::Republish::start(&installation.nats.url(), ROOMS, EVENTS_PER_SECOND).await?;
+    for _ in 0..options.turns() {
+        bare.turn().await?;
+        product.turn().await?;
+        republish.side.turn().await?;
     }
-    let middle = |of: &[Measured], figure: &dyn Fn(&Measured) -> f64| median(of.iter().map(figure).collect());
-    let cpu_of = |process: usize| middle(&product, &|m| m.cpu[process]);
-    let bare_p99 = middle(&bare, &|m| m.latency.p99_ms);
-    let ms = |name: &str, figure: &dyn Fn(&Latency) -> f64| {
-        Row::new(format!("rate.{name}"), middle(&product, &|m| figure(&m.latency)), "ms")
-    };
+    for side in [&bare, &product] {
+        let (found, expected) = (side.deliveries_per_second(), DELIVERIES_PER_SECOND);
+        ensure!(found > 0.9 * expected, "{found} of {expected} deliveries/s within {} s", TURN.as_secs());
+    }
+    let (cpu, bare_cpu) = (product.cpu_per_million(), bare.cpu_per_million());
+    let (latency, bare_latency, republished) =
+        (product.board.latency(), bare.board.latency(), republish.side.board.latency());
     let unit = "CPU-s/million deliveries";
-    Ok(vec![
-        Row::new("rate.front", cpu_of(0), unit)
-            .beside(middle(&bare, &|m| m.cpu[0]))
-            .goal(Goal::RatioAtMost(1.3)),
-        Row::new("rate.nats", cpu_of(1), unit),
-        Row::new("rate.projector", cpu_of(2), unit),
-        Row::new("rate.postgres", cpu_of(3), unit),
-        Row::new("rate.all", middle(&product, &|m| m.cpu.iter().sum()), unit).goal(Goal::AtMost(22.0)),
-        ms("p50", &|l| l.p50_ms),
-        ms("p99", &|l| l.p99_ms).beside(median(republished) + bare_p99).goal(Goal::RatioAtMost(2.0)),
-        ms("p999", &|l| l.p999_ms),
-        Row::new("rate.bare.p99", bare_p99, "ms"),
-    ])
-}
-
-async fn measure(options: &Options, processes: &[u32], seats: Vec<Vec<Seat>>) -> anyhow::Result<Measured> {
-    let (board, mut readers) = (Board::new(), JoinSet::new());
-    let load = OpenLoop::start(seats, EVENTS_PER_SECOND, &board, &mut readers);
-    sleep(options.warm_up()).await;
-    board.begin_timing();
-    let cpu = || processes.iter().map(|pid| Ok(usage(*pid)?.cpu.as_secs_f64())).collect::<anyhow::Result<Vec<_>>>();
-    let (before, deliveries) = (cpu()?, board.deliveries());
-    sleep(options.span()).await;
-    let (after, deliveries) = (cpu()?, board.deliveries() - deliveries);
-    ensure!(!board.has_failed(), "a connection was lost");
-    drop(load);
-    let expected = DELIVERIES_PER_SECOND * options.span().as_secs_f64();
-    ensure!(deliveries as f64 > expected * 0.9, "only {deliveries} of {expected} deliveries came in time");
-    let millions = deliveries as f64 / 1e6;
-    let cpu = before.iter().zip(after).map(|(before, after)| (after - before) / millions).collect();
-    Ok(Measured { cpu, latency: board.latency() })
+    let names = ["front", "nats", "projector", "postgres"];
+    let mut rows: Vec<Row> =
+        names.iter().zip(&cpu).map(|(name, cpu)| Row::new(format!("rate.{name}"), *cpu, unit)).collect();
+    rows[0] = rows[0].clone().beside(bare_cpu[0]).goal(Goal::RatioAtMost(1.3));
+    rows.extend([
+        Row::new("rate.all", cpu.iter().sum(), unit).goal(Goal::AtMost(22.0)),
+        Row::new("rate.p50", latency.p50_ms, "ms").beside(republished.p50_ms + bare_latency.p50_ms),
+        Row::new("rate.p99", latency.p99_ms, "ms")
+            .beside(republished.p99_ms + bare_latency.p99_ms)
+            .goal(Goal::RatioAtMost(2.0)),
+        Row::new("rate.p999", latency.p999_ms, "ms").beside(republished.p999_ms + bare_latency.p999_ms),
+    ]);
+    Ok(rows)
 }
