@@ -41,9 +41,12 @@ fn own_usage(pid: u32) -> anyhow::Result<Usage> {
 fn family(root: u32) -> anyhow::Result<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").context("process accounting needs Linux")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        if let Some(parent) = after_name(&stat).split(' ').nth(1).and_then(|field| field.parse::<u32>().ok()) {
+        if let Some(parent) = after_name(&stat).split(' ').nth(1).and_then(|field| field.parse::<u32>().ok())
+        {
             parents.push((pid, parent));
         }
     }

@@ -111,9 +111,7 @@ fn frames(bytes: &[u8], frame: &mut impl FnMut(&[u8])) -> usize {
         let Some(short) = rest.get(1).map(|len| usize::from(len & 0x7f)) else { return at };
         let (header, len) = match (short, rest) {
             (126, [_, _, a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
-            (127, [_, _, _, _, _, _, a, b, c, d, ..]) => {
-                (10, u32::from_be_bytes([*a, *b, *c, *d]) as usize)
-            }
+            (127, [_, _, _, _, _, _, a, b, c, d, ..]) => (10, u32::from_be_bytes([*a, *b, *c, *d]) as usize),
             (126 | 127, _) => return at,
             (len, _) => (2, len),
         };

@@ -7,6 +7,13 @@
 //! The front (or the bare hub in its place) has one core of its own, everything else shares the other: the ratios say
 //! what the product costs, on any machine with two cores.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures are estimates: nobody asks for their twelfth digit"
+)]
+
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, bail};

@@ -223,7 +223,12 @@ pub struct OpenLoop {
 
 impl OpenLoop {
     /// Has every seat read, timing what it gets, and sends `per_second` messages from a thread of its own.
-    pub fn start(rooms: Vec<Vec<Seat>>, per_second: f64, board: &Arc<Board>, readers: &mut JoinSet<()>) -> Self {
+    pub fn start(
+        rooms: Vec<Vec<Seat>>,
+        per_second: f64,
+        board: &Arc<Board>,
+        readers: &mut JoinSet<()>,
+    ) -> Self {
         let mut writers = Vec::new();
         for room in rooms {
             let mut of_room = Vec::new();

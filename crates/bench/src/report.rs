@@ -72,7 +72,9 @@ impl Serialize for Goal {
 
 /// The rows as a table in Markdown.
 pub fn table(rows: &[Row]) -> String {
-    let mut out = String::from("| figure | value | unit | bound | ratio | goal | met |\n|---|--:|---|--:|--:|---|---|\n");
+    let mut out = String::from(
+        "| figure | value | unit | bound | ratio | goal | met |\n|---|--:|---|--:|--:|---|---|\n",
+    );
     for row in rows {
         let bound = row.bound.map(number).unwrap_or_default();
         let ratio = row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
@@ -121,7 +123,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let cases = [(0.0, "0"), (0.1234, "0.1234"), (3.456, "3.46"), (45.67, "45.7"), (1_234_567.8, "1,234,568")];
+        let cases =
+            [(0.0, "0"), (0.1234, "0.1234"), (3.456, "3.46"), (45.67, "45.7"), (1_234_567.8, "1,234,568")];
         for (value, expected) in cases {
             assert_eq!(number(value), expected);
         }

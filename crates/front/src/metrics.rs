@@ -1,8 +1,10 @@
 //! Names and help texts of the front's metrics.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 const CONNECTIONS: &str = "natterjack_front_connections";
 const CLOSED_TOTAL: &str = "natterjack_front_closed_total";
@@ -16,6 +18,19 @@ const LAGS_TOTAL: &str = "natterjack_front_lags_total";
 const REQUESTS_TOTAL: &str = "natterjack_http_requests_total";
 const REQUEST_SECONDS: &str = "natterjack_http_request_seconds";
 const RATE_LIMITED_TOTAL: &str = "natterjack_front_rate_limited_total";
+
+/// Handles of what every message counts. To look them up by name and labels each time is 2 % of a front's CPU time.
+struct Hot {
+    deliveries: Counter,
+    sends: Counter,
+    send_seconds: Histogram,
+}
+
+static HOT: LazyLock<Hot> = LazyLock::new(|| Hot {
+    deliveries: counter!(DELIVERIES_TOTAL),
+    sends: counter!(FRAMES_TOTAL, "kind" => "send", "result" => "ok"),
+    send_seconds: histogram!(FRAME_SECONDS, "kind" => "send"),
+});
 
 /// Registers the help texts; to be called once the recorder is installed.
 pub fn describe() {
@@ -48,12 +63,17 @@ pub fn closed(code: u16) {
 }
 
 pub fn frame(kind: &'static str, result: &'static str, took: Duration) {
+    if (kind, result) == ("send", "ok") {
+        HOT.sends.increment(1);
+        HOT.send_seconds.record(took.as_secs_f64());
+        return;
+    }
     counter!(FRAMES_TOTAL, "kind" => kind, "result" => result).increment(1);
     histogram!(FRAME_SECONDS, "kind" => kind).record(took.as_secs_f64());
 }
 
 pub fn delivered(count: usize) {
-    counter!(DELIVERIES_TOTAL).increment(count as u64);
+    HOT.deliveries.increment(count as u64);
 }
 
 pub fn topics_served(by: f64) {

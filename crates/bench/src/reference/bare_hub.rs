@@ -2,12 +2,7 @@
 //! log, no people, no rights, no limits. What a client sends to `/<room>` goes to everyone there, in a frame as large
 //! as the product's. The room's task joins what is pending and writes it to each socket itself.
 
-use std::{
-    collections::HashMap,
-    io::Write as _,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, io::Write as _, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;

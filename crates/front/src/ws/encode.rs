@@ -12,34 +12,42 @@ const FIN_CLOSE: u8 = 0x88;
 const FIN_PING: u8 = 0x89;
 /// Longest header of an unmasked frame.
 const HEADER_MAX: usize = 10;
+/// What stands before an event's own bytes is not longer than this while its sequence has 12 digits.
+const PREFIX_USUAL: usize = 144;
 
 /// A whole text message in one frame.
 pub fn text(payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(HEADER_MAX + payload.len());
-    header(&mut out, FIN_TEXT, payload.len());
-    out.extend_from_slice(payload);
-    out.into()
+    whole(payload.len(), |out| out.extend_from_slice(payload))
+}
+
+/// A text message in one frame, written once: the header, whose length depends on the payload's,
+/// is put before it at last. `expected_len`: what to make room for.
+fn whole(expected_len: usize, payload: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(HEADER_MAX + expected_len);
+    out.resize(HEADER_MAX, 0);
+    payload(&mut out);
+    let (header, len) = header(FIN_TEXT, out.len() - HEADER_MAX);
+    let start = HEADER_MAX - len;
+    out[start..HEADER_MAX].copy_from_slice(&header[..len]);
+    Bytes::from(out).slice(start..)
 }
 
 pub fn frame(frame: &ServerFrame) -> Bytes {
     text(&serde_json::to_vec(frame).expect("a frame is plain data"))
 }
 
-/// An `ev` or `u` frame around the stored bytes. Two allocations for an event, none for a delivery.
+/// An `ev` or `u` frame around the stored bytes. Two allocations for an event (the bytes and the count of who
+/// shares them), none for a delivery.
 pub fn event(topic: Topic, event: &Event, prev: u64) -> Bytes {
-    let mut prefix = Vec::with_capacity(160);
-    match topic {
-        Topic::Room(room) => event_prefix(&mut prefix, room, event.seq, prev, &event.ts),
-        Topic::User(_) => feed_prefix(&mut prefix, event.seq, prev, &event.ts),
-    }
     let body: &[u8] = if event.known { &event.body } else { b"null" };
-    let len = prefix.len() + body.len() + EVENT_SUFFIX.len();
-    let mut out = Vec::with_capacity(HEADER_MAX + len);
-    header(&mut out, FIN_TEXT, len);
-    out.extend_from_slice(&prefix);
-    out.extend_from_slice(body);
-    out.extend_from_slice(EVENT_SUFFIX);
-    out.into()
+    whole(PREFIX_USUAL + body.len() + EVENT_SUFFIX.len(), |out| {
+        match topic {
+            Topic::Room(room) => event_prefix(out, room, event.seq, prev, &event.ts),
+            Topic::User(_) => feed_prefix(out, event.seq, prev, &event.ts),
+        }
+        out.extend_from_slice(body);
+        out.extend_from_slice(EVENT_SUFFIX);
+    })
 }
 
 pub fn ping() -> Bytes {
@@ -62,17 +70,24 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(header..).unwrap_or_default()
 }
 
-fn header(out: &mut Vec<u8>, first: u8, len: usize) {
-    out.push(first);
-    match len {
-        0..=125 => out.push(u8::try_from(len).expect("at most 125")),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&u16::try_from(len).expect("at most 65,535").to_be_bytes());
+/// The header of an unmasked frame, and how much of the array it takes.
+fn header(first: u8, len: usize) -> ([u8; HEADER_MAX], usize) {
+    let mut header = [0; HEADER_MAX];
+    header[0] = first;
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(short @ 0..=125), _) => {
+            header[1] = short;
+            (header, 2)
+        }
+        (_, Ok(medium)) => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&medium.to_be_bytes());
+            (header, 4)
         }
         _ => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            header[1] = 127;
+            header[2..].copy_from_slice(&(len as u64).to_be_bytes());
+            (header, HEADER_MAX)
         }
     }
 }
