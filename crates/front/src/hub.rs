@@ -20,6 +20,7 @@ use tokio::{
 mod actor;
 mod chain;
 mod command;
+mod fanout;
 mod handle;
 mod repair;
 mod replay;
@@ -27,7 +28,9 @@ mod tail;
 mod watchdog;
 
 pub use command::{Answer, Attach, Attached, ConnId, Member};
+pub use fanout::Fanout;
 pub use handle::Handle;
+pub use tail::Tail;
 
 use crate::{config::HubConfig, metrics, store::Store};
 
@@ -146,11 +149,9 @@ impl Hub {
             log: inner.log.clone(),
             live,
             chain,
-            tail: tail::Tail::new(chain.head(), inner.config.tail_events, inner.config.tail_bytes),
+            tail: Tail::new(chain.head(), inner.config.tail_events, inner.config.tail_bytes),
             commands,
-            members: vec![],
-            pending: vec![],
-            pending_before: 0,
+            fanout: Fanout::default(),
             repair: None,
             late_head: 0,
             idle_limit: inner.config.idle,

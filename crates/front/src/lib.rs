@@ -26,3 +26,16 @@ mod ws;
 pub use config::{Config, InvalidOrigin};
 pub use rest::openapi;
 pub use run::{RunError, run, serve};
+
+/// Parts of the hot path, for the benches.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::{
+        hub::{Fanout, Member, Tail},
+        position::Reached,
+        ws::{
+            encode,
+            outbox::{Lag, Outbox},
+        },
+    };
+}

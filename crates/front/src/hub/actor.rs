@@ -19,7 +19,8 @@ use tokio::{
 use super::{
     Handle,
     chain::{Chain, Link},
-    command::{Answer, Attach, Attached, Command, Member},
+    command::{Answer, Attach, Attached, Command},
+    fanout::Fanout,
     repair::Repair,
     tail::Tail,
 };
@@ -39,10 +40,7 @@ pub(super) struct Actor {
     pub chain: Chain,
     pub tail: Tail,
     pub commands: mpsc::Receiver<Command>,
-    pub members: Vec<Member>,
-    pub pending: Vec<Bytes>,
-    /// The topic's head before the first pending frame.
-    pub pending_before: u64,
+    pub fanout: Fanout,
     /// Set while a gap could not be repaired yet: live events are not forwarded, the log is asked again.
     pub repair: Option<Repair>,
     /// The head when an event was last found too late: who was behind then may have missed it.
@@ -58,7 +56,7 @@ impl Actor {
     pub async fn run(mut self) {
         loop {
             let repair = self.repair;
-            let idle = self.members.is_empty().then(|| self.idle_since + self.idle_limit);
+            let idle = self.fanout.is_empty().then(|| self.idle_since + self.idle_limit);
             select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -81,7 +79,7 @@ impl Actor {
         match command {
             Command::Attach(attach) => self.attach(*attach),
             Command::Detach { conn } => {
-                self.members.retain(|member| member.conn != conn);
+                self.fanout.remove(conn);
                 self.idle_since = Instant::now();
             }
             Command::Check(heads) => {
@@ -159,42 +157,29 @@ impl Actor {
     pub fn apply(&mut self, event: &Event) {
         let before = self.chain.advance(event.subject.kind, event.seq);
         let frame = encode::event(self.handle.topic, event, before);
-        if self.pending.is_empty() {
-            self.pending_before = before;
-        }
         self.tail.push(event.seq, frame.clone());
-        self.pending.push(frame);
+        self.fanout.push(frame, before);
         self.handle.set_head(self.chain.head());
         if event.subject.kind == Kind::State
             && let Some(user) = self.handle.fold(event)
         {
             // Who left gets the event that says so, and nothing after it.
             self.flush();
-            self.members.retain(|member| member.user != user);
+            self.fanout.remove_user(user);
         }
     }
 
     /// Writes the pending frames to every member. A member whose outbox is full is let go: its session comes
     /// back for the rest.
     pub fn flush(&mut self) {
-        let joined = match self.pending.as_slice() {
-            [] => return,
-            [one] => one.clone(),
-            many => {
-                let mut joined = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
-                for frame in many {
-                    joined.extend_from_slice(frame);
-                }
-                joined.freeze()
-            }
-        };
-        let (topic, before) = (self.handle.topic, self.pending_before);
-        metrics::delivered(self.pending.len() * self.members.len());
-        let epoch = &self.handle.epoch;
-        let lag = || Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(before) };
-        self.members.retain(|member| member.outbox.push_events(&joined, lag));
-        self.pending.clear();
-        if self.members.is_empty() {
+        let (topic, epoch) = (self.handle.topic, &self.handle.epoch);
+        let lag = |after| Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(after) };
+        let had_members = !self.fanout.is_empty();
+        let deliveries = self.fanout.flush(lag);
+        if deliveries > 0 {
+            metrics::delivered(deliveries);
+        }
+        if had_members && self.fanout.is_empty() {
             self.idle_since = Instant::now();
         }
     }
@@ -203,7 +188,7 @@ impl Actor {
         let Ok(ephemeral) = serde_json::from_slice::<Ephemeral>(body) else { return };
         let typist = ephemeral.typing.first().map(|t| t.user);
         let frame = encode::frame(&ServerFrame::Eph(ephemeral));
-        for member in self.members.iter().filter(|m| Some(m.user) != typist) {
+        for member in self.fanout.members().iter().filter(|m| Some(m.user) != typist) {
             member.outbox.push_ephemeral(&frame);
         }
     }
@@ -224,7 +209,7 @@ impl Actor {
             // The connection ended meanwhile, and would never leave.
             return;
         }
-        self.members.retain(|member| member.conn != attach.member.conn);
+        self.fanout.remove(attach.member.conn);
         let frames = match attach.after {
             None => None,
             Some(after) => match self.tail.after(after) {
@@ -254,9 +239,9 @@ impl Actor {
             attach.member.outbox.push(&out.freeze());
         }
         let conn = attach.member.conn;
-        self.members.push(attach.member);
+        self.fanout.add(attach.member);
         if attach.done.send(Attached::Live).is_err() {
-            self.members.retain(|member| member.conn != conn);
+            self.fanout.remove(conn);
         }
     }
 }

@@ -89,7 +89,7 @@ impl Actor {
             Topic::User(_) => None,
         };
         let frame = encode::frame(&ServerFrame::Reset { room, epoch: self.handle.epoch.to_string(), reason });
-        for member in self.members.drain(..) {
+        for member in self.fanout.take_members() {
             member.outbox.push(&frame);
             if room.is_none() {
                 member.outbox.mark_lagging(Lag::from_now_on(topic));

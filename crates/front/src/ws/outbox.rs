@@ -151,6 +151,12 @@ impl Outbox {
         self.queue.lock().bytes
     }
 
+    /// The heads after which topics lag.
+    #[cfg(test)]
+    pub fn lags(&self) -> Vec<u64> {
+        self.queue.lock().lagging.iter().map(|lag| lag.reached.up_to).collect()
+    }
+
     fn write(&self, queue: &mut Queue, frame: &Bytes) {
         if queue.closed {
             return;
