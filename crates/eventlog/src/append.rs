@@ -1,6 +1,6 @@
 //! Appending: an event counts only once the log has acknowledged it.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -17,7 +17,13 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{Log, event::VERSION_HEADER, metrics, subject::Subject};
+use crate::{
+    Log,
+    event::VERSION_HEADER,
+    lane::{Attempt, Fate, First},
+    metrics,
+    subject::Subject,
+};
 
 /// An event to be appended.
 #[derive(Debug, Clone)]
@@ -38,6 +44,16 @@ impl NewEvent {
     #[must_use]
     pub fn expecting(self, last: u64) -> Self {
         Self { expected_last: Some(last), ..self }
+    }
+
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.id.to_string());
+        headers.insert(VERSION_HEADER, "1");
+        if let Some(last) = self.expected_last {
+            headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
+        }
+        headers
     }
 }
 
@@ -68,7 +84,7 @@ pub struct Pending {
     log: Log,
     event: NewEvent,
     started: Instant,
-    first: Option<Result<PublishAckFuture, PublishError>>,
+    first: First,
 }
 
 /// Between attempts; a failover lasts seconds, a lost message should not.
@@ -77,11 +93,13 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Sends the event and returns without waiting for the acknowledgement, so that a caller's events keep
-    /// their order while several are in flight. Waits only where too many are in flight already.
+    /// their order while several are in flight. Where many are, they go together: [`crate::lane`]. Waits only where too
+    /// many are in flight already.
     pub async fn begin(&self, event: NewEvent) -> Pending {
         let started = Instant::now();
         let connected = self.publish.link.borrow().connected;
-        let first = if connected { Some(self.attempt(&event).await) } else { None };
+        let lane = &self.lanes[usize::from(self.stream_of(event.subject.topic))];
+        let first = if connected { lane.enter(self, &event).await } else { First::Unsent };
         Pending { log: self.clone(), event, started, first }
     }
 
@@ -90,14 +108,11 @@ impl Log {
         self.begin(event).await.finish().await
     }
 
-    async fn attempt(&self, event: &NewEvent) -> Result<PublishAckFuture, PublishError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id.to_string());
-        headers.insert(VERSION_HEADER, "1");
-        if let Some(last) = event.expected_last {
-            headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
-        }
-        self.jetstream.publish_with_headers(event.subject.to_string(), headers, event.body.clone()).await
+    /// Publishes the event by itself.
+    pub(crate) async fn attempt(&self, event: &NewEvent) -> Result<PublishAckFuture, PublishError> {
+        self.jetstream
+            .publish_with_headers(event.subject.to_string(), event.headers(), event.body.clone())
+            .await
     }
 }
 
@@ -125,11 +140,20 @@ impl Pending {
         loop {
             let mut link = self.log.publish.link.clone();
             let gaps = link.borrow_and_update().gaps;
-            let sent = if let Some(sent) = self.first.take() {
-                sent
-            } else {
-                self.log.publish.connected().await;
-                self.log.attempt(&self.event).await
+            let (sent, ticket) = match mem::replace(&mut self.first, First::Unsent) {
+                First::Alone(Attempt { sent, ticket }) => (sent, Some(ticket)),
+                First::Held(fate) => match fate.await {
+                    Ok(Fate::Stored(seq)) => return Ok(Appended { seq, duplicate: false }),
+                    Ok(Fate::Alone(attempt)) => {
+                        self.first = First::Alone(attempt);
+                        continue;
+                    }
+                    Err(_) => continue,
+                },
+                First::Unsent => {
+                    self.log.publish.connected().await;
+                    (self.log.attempt(&self.event).await, None)
+                }
             };
             let error = match sent {
                 Ok(ack) => select! {
@@ -142,6 +166,7 @@ impl Pending {
                 },
                 Err(error) => error,
             };
+            drop(ticket);
             if let Some(last_word) = verdict(&error) {
                 return Err(last_word);
             }

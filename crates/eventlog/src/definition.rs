@@ -17,6 +17,7 @@ pub const SERVER_VERSION_MIN: (u32, u32) = (2, 15);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "JetStream's own settings, named as it names them")]
 struct Definition {
     name_prefix: String,
     partitions: u8,
@@ -32,6 +33,7 @@ struct Definition {
     max_message_bytes: i32,
     duplicate_window_secs: u64,
     allow_direct: bool,
+    allow_atomic_publish: bool,
     deny_purge: bool,
     deny_delete: bool,
 }
@@ -102,6 +104,7 @@ pub fn stream_config(index: u16, config: &Config) -> stream::Config {
         max_message_size: d.max_message_bytes,
         duplicate_window: Duration::from_secs(d.duplicate_window_secs),
         allow_direct: d.allow_direct,
+        allow_atomic_publish: d.allow_atomic_publish,
         deny_purge: d.deny_purge,
         deny_delete: d.deny_delete,
         num_replicas: config.replicas,
@@ -193,6 +196,11 @@ fn check(found: &stream::Config, index: u16, config: &Config) -> Result<(), Stre
     );
     same("deny_delete", found.deny_delete.to_string(), wanted.deny_delete.to_string());
     same("allow_direct", found.allow_direct.to_string(), wanted.allow_direct.to_string());
+    same(
+        "allow_atomic_publish",
+        found.allow_atomic_publish.to_string(),
+        wanted.allow_atomic_publish.to_string(),
+    );
     same("deny_purge", found.deny_purge.to_string(), wanted.deny_purge.to_string());
     same(
         "the duplicate window",

@@ -13,10 +13,13 @@ mod config;
 mod connection;
 mod definition;
 mod event;
+mod lane;
 mod live;
 pub mod metrics;
 mod read;
 mod subject;
+
+use lane::Lane;
 
 pub use append::{AppendError, Appended, NewEvent, Pending};
 pub use config::Config;
@@ -34,6 +37,8 @@ pub struct Log {
     config: Arc<Config>,
     publish: connection::Connection,
     jetstream: jetstream::Context,
+    /// One for each stream.
+    lanes: Arc<[Arc<Lane>]>,
     live: connection::Connection,
     replay: connection::Connection,
     epochs: Arc<RwLock<Vec<Arc<str>>>>,
@@ -65,8 +70,10 @@ impl Log {
             .backpressure_on_inflight(true)
             .build(publish.client.clone());
         let epochs = definition::verify(&jetstream, config).await?;
+        let lane = |_| Lane::new(config.replicas == 1, config.appends_in_flight);
         Ok(Self {
             config: Arc::new(config.clone()),
+            lanes: (0..config.streams).map(lane).collect(),
             publish,
             jetstream,
             live: connection::connect(config, "live").await?,

@@ -4,6 +4,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 pub const APPEND_SECONDS: &str = "natterjack_log_append_seconds";
 pub const APPENDS_TOTAL: &str = "natterjack_log_appends_total";
+pub const BATCHES_TOTAL: &str = "natterjack_log_batches_total";
 pub const READS_TOTAL: &str = "natterjack_log_reads_total";
 pub const SLOW_CONSUMERS_TOTAL: &str = "natterjack_log_slow_consumers_total";
 
@@ -15,6 +16,10 @@ pub fn describe() {
         "Time from the first attempt to append an event to its durable acknowledgement."
     );
     describe_counter!(APPENDS_TOTAL, "Appends by result: stored, duplicate, conflict, refused, unavailable.");
+    describe_counter!(
+        BATCHES_TOTAL,
+        "Batches that events were appended in, by result: stored, refused (its events were sent one by one), unknown."
+    );
     describe_counter!(READS_TOTAL, "Requests for stored events, by kind: run, topic, heads, last.");
     describe_counter!(
         SLOW_CONSUMERS_TOTAL,
@@ -25,6 +30,10 @@ pub fn describe() {
 pub(crate) fn appended(result: &'static str, seconds: f64) {
     counter!(APPENDS_TOTAL, "result" => result).increment(1);
     histogram!(APPEND_SECONDS).record(seconds);
+}
+
+pub(crate) fn batch(result: &'static str) {
+    counter!(BATCHES_TOTAL, "result" => result).increment(1);
 }
 
 pub(crate) fn read(kind: &'static str) {

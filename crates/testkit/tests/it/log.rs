@@ -9,9 +9,10 @@ use std::{
 };
 
 use async_nats::jetstream;
+use bytes::Bytes;
 use natterjack_domain::{ClientId, EventId, MessageBody, MessageId, RoomId, UserId, message};
 use natterjack_eventlog::{
-    AppendError, Config, Log, NewEvent, OpenError, StreamError, Subject, provision, stream_config,
+    AppendError, Appended, Config, Log, NewEvent, OpenError, StreamError, Subject, provision, stream_config,
 };
 use natterjack_runtime::config::Reader;
 use natterjack_stack::{NatsCluster, NatsServer, Tools};
@@ -154,6 +155,135 @@ async fn without_an_acknowledgement_an_append_is_unavailable_after_its_deadline(
     let appended = eventually("the log to answer", async || log.append(event.clone()).await.ok()).await;
     let events = log.tail_of(Subject::timeline(room), 0, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [appended.seq]);
+}
+
+/// Enough that some go together: what is held while others are under way becomes a batch.
+const MANY: usize = 400;
+
+/// One node with its log, and what is needed to look into the stream.
+async fn one_node() -> (NatsServer, Log, jetstream::Context) {
+    let nats = server().await;
+    let one = config(&nats.url(), &[]);
+    provision(&one).await.unwrap();
+    (nats, Log::open(&one).await.unwrap(), context(&one).await)
+}
+
+/// Starts all appends in order, then waits for each.
+async fn append_all(log: &Log, events: &[NewEvent]) -> Vec<Result<Appended, AppendError>> {
+    let mut pending = vec![];
+    for event in events {
+        pending.push(log.begin(event.clone()).await);
+    }
+    let mut results = vec![];
+    for pending in pending {
+        results.push(pending.finish().await);
+    }
+    results
+}
+
+/// All that the room's timeline holds.
+async fn timeline(log: &Log, room: RoomId) -> Vec<(u64, Bytes)> {
+    let mut stored: Vec<(u64, Bytes)> = vec![];
+    loop {
+        let at = stored.last().map_or(0, |(seq, _)| *seq);
+        let page = log.tail_of(Subject::timeline(room), at, 1_000).await.unwrap();
+        if page.is_empty() {
+            return stored;
+        }
+        stored.extend(page.into_iter().map(|event| (event.seq, event.body)));
+    }
+}
+
+async fn batched(context: &jetstream::Context, stored: &[(u64, Bytes)]) -> usize {
+    let stream = context.get_stream("CHAT-0").await.unwrap();
+    let mut count = 0;
+    for (seq, _) in stored {
+        let message = stream.direct_get(*seq).await.unwrap();
+        count += usize::from(message.headers.get("Nats-Batch-Id").is_some());
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_go_together_in_order_and_each_learns_its_own_sequence() {
+    let (_nats, log, context) = one_node().await;
+    let room = RoomId::random();
+    let events: Vec<_> = (0..MANY).map(|n| posted(room, n)).collect();
+    let appended: Vec<_> = append_all(&log, &events).await.into_iter().map(Result::unwrap).collect();
+    assert!(appended.iter().all(|appended| !appended.duplicate));
+    let expected: Vec<_> =
+        appended.iter().zip(&events).map(|(appended, event)| (appended.seq, event.body.clone())).collect();
+    let stored = timeline(&log, room).await;
+    assert_eq!(stored, expected, "in the order in which they were begun");
+    assert!(batched(&context, &stored).await > MANY / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_among_many_is_recognised_and_takes_nothing_with_it() {
+    let (_nats, log, context) = one_node().await;
+    let room = RoomId::random();
+    let first = posted(room, 0);
+    let seq = log.append(first.clone()).await.unwrap().seq;
+    let mut events: Vec<_> = (1..MANY).map(|n| posted(room, n)).collect();
+    // One that is stored already, and one that comes twice.
+    events.insert(MANY / 2, first);
+    events.insert(MANY / 3, events[MANY / 3 - 1].clone());
+    let appended: Vec<_> = append_all(&log, &events).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(appended[MANY / 2 + 1], Appended { seq, duplicate: true });
+    let twice = appended[MANY / 3 - 1].seq;
+    assert_eq!(appended[MANY / 3], Appended { seq: twice, duplicate: true });
+    let stored = timeline(&log, room).await;
+    assert_eq!(stored.len(), MANY);
+    for (appended, event) in appended.iter().zip(&events) {
+        assert!(stored.contains(&(appended.seq, event.body.clone())));
+    }
+    let fresh: Vec<_> = appended.iter().filter(|a| !a.duplicate).map(|a| a.seq).collect();
+    assert!(fresh.is_sorted(), "a batch that is refused is sent before anything that came later");
+    assert!(batched(&context, &stored).await < MANY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_among_many_is_only_its_own() {
+    let (_nats, log, _) = one_node().await;
+    let (room, other) = (RoomId::random(), RoomId::random());
+    let mut events: Vec<_> = (0..MANY).map(|n| posted(room, n)).collect();
+    events.insert(MANY / 2, posted(other, 1).expecting(7));
+    let results = append_all(&log, &events).await;
+    for (index, result) in results.iter().enumerate() {
+        match result {
+            Err(AppendError::Conflict) => assert_eq!(index, MANY / 2),
+            result => assert!(result.is_ok() && index != MANY / 2, "{index}: {result:?}"),
+        }
+    }
+    assert_eq!(timeline(&log, room).await.len(), MANY);
+    assert!(timeline(&log, other).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_in_the_middle_of_batches_loses_and_doubles_nothing() {
+    let (mut nats, log, _) = one_node().await;
+    let room = RoomId::random();
+    let mut writers = JoinSet::new();
+    for writer in 0..MANY {
+        let log = log.clone();
+        writers.spawn(async move {
+            let mut acknowledged = vec![];
+            for n in 0..8 {
+                let event = posted(room, writer * 1_000 + n);
+                acknowledged.push((log.append(event.clone()).await.unwrap().seq, event.body));
+            }
+            acknowledged
+        });
+    }
+    let head =
+        async || log.heads(natterjack_eventlog::Topic::Room(room)).await.ok().map(|heads| heads.timeline);
+    for crash_at in [500, 1_500] {
+        eventually("some appends", async || head().await.filter(|head| *head > crash_at)).await;
+        nats.restart().await.unwrap();
+    }
+    let mut acknowledged: Vec<_> = writers.join_all().await.into_iter().flatten().collect();
+    acknowledged.sort();
+    assert_eq!(timeline(&log, room).await, acknowledged);
 }
 
 /// The server that leads the stream, by its place in the cluster.
