@@ -25,7 +25,8 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
     Ok(total)
 }
 
-fn own_usage(pid: u32) -> anyhow::Result<Usage> {
+/// Process `pid` alone, with those of its children that have ended.
+pub fn own_usage(pid: u32) -> anyhow::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process is gone")?;
     let fields: Vec<&str> = after_name(&stat).split(' ').collect();
     // utime, stime, cutime, cstime are fields 14 to 17; the first one here is field 3.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use crate::{Options, report::Row};
 
+mod append;
 mod fanout;
 mod rate;
 
@@ -31,5 +32,10 @@ pub const ALL: &[Scenario] = &[
         name: "rate",
         about: "20,000 deliveries/s in 100 rooms with 20 people",
         run: |options| Box::pin(rate::run(options)),
+    },
+    Scenario {
+        name: "append",
+        about: "acknowledgements: 1, 16 and 256 in flight, and 500/s, on one stream, on three, and on a cluster",
+        run: |options| Box::pin(append::run(options)),
     },
 ];
