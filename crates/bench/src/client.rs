@@ -124,8 +124,21 @@ fn frames(bytes: &[u8], frame: &mut impl FnMut(&[u8])) -> usize {
 impl Writer {
     /// Sends a text frame. The socket has to have room for it: a client with a full socket is an error here.
     pub fn send(&self, text: &str) -> io::Result<()> {
-        let frame = masked(text);
-        match self.0.try_write(&frame)? {
+        self.write(&masked(text))
+    }
+
+    /// Answers a ping that bears nothing.
+    pub fn pong(&self) -> io::Result<()> {
+        self.write(&[0x8a, 0x80, 0, 0, 0, 0])
+    }
+
+    /// Says that nothing more comes (close code 1000).
+    pub fn close(&self) -> io::Result<()> {
+        self.write(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
+    }
+
+    fn write(&self, frame: &[u8]) -> io::Result<()> {
+        match self.0.try_write(frame)? {
             written if written == frame.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }

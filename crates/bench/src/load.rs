@@ -98,6 +98,22 @@ impl Board {
         Latency::of(&self.latency.lock())
     }
 
+    /// Counts and times an event; whether it is one.
+    pub fn note(&self, payload: &[u8]) -> bool {
+        if !is_event(payload) {
+            return false;
+        }
+        self.deliveries.fetch_add(1, Relaxed);
+        if let Some(at) = sent_at(payload).filter(|at| *at >= self.timed_from.load(Relaxed)) {
+            self.latency.lock().saturating_record(now().saturating_sub(at));
+        }
+        true
+    }
+
+    pub fn fail(&self) {
+        self.failed.store(true, Relaxed);
+    }
+
     /// A connection was lost: the figures are worth nothing.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)

@@ -6,6 +6,8 @@ use crate::{Options, report::Row};
 
 mod append;
 mod fanout;
+mod idle;
+mod mixed;
 mod rate;
 
 type Running = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Row>>>>>;
@@ -37,5 +39,13 @@ pub const ALL: &[Scenario] = &[
         name: "append",
         about: "acknowledgements: 1, 16 and 256 in flight, and 500/s, on one stream, on three, and on a cluster",
         run: |options| Box::pin(append::run(options)),
+        name: "mixed",
+        about: "1,000 people in 100 rooms by Zipf's law: messages, typing, reads, joins, connections that break",
+        run: |options| Box::pin(mixed::run(options)),
+    },
+    Scenario {
+        name: "idle",
+        about: "memory of 10,000 connections: idle, after a busy time, and while people come and go",
+        run: |options| Box::pin(idle::run(options)),
     },
 ];
