@@ -39,6 +39,8 @@ pub const ALL: &[Scenario] = &[
         name: "append",
         about: "acknowledgements: 1, 16 and 256 in flight, and 500/s, on one stream, on three, and on a cluster",
         run: |options| Box::pin(append::run(options)),
+    },
+    Scenario {
         name: "mixed",
         about: "1,000 people in 100 rooms by Zipf's law: messages, typing, reads, joins, connections that break",
         run: |options| Box::pin(mixed::run(options)),

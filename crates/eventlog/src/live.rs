@@ -106,7 +106,7 @@ impl Stream for Live {
     }
 }
 
-fn read(message: Message) -> Signal {
+pub(crate) fn read(message: Message) -> Signal {
     if message.subject.ends_with(".eph") {
         return Signal::Ephemeral(message.payload);
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{hint::black_box, io::Read as _, sync::Arc, thread};
+use std::{hint::black_box, io::Read as _, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -80,7 +80,7 @@ fn hub(c: &mut Criterion) {
         let mut fanout = Fanout::default();
         for (conn, outbox) in (0..).zip(outboxes(&runtime, usize::try_from(members).unwrap())) {
             let driven = outbox.clone();
-            runtime.spawn(async move { driven.drive(std::time::Duration::from_secs(60)).await });
+            runtime.spawn(async move { driven.drive(Duration::from_mins(1)).await });
             fanout.add(Member { conn, user: UserId::random(), outbox });
         }
         let frame = encode::event(Topic::Room(RoomId::random()), &event(RoomId::random(), 9), 8);
@@ -104,7 +104,7 @@ fn outbox(c: &mut Criterion) {
     let mut group = c.benchmark_group("outbox");
     let outbox = outboxes(&runtime, 1).remove(0);
     let driven = outbox.clone();
-    runtime.spawn(async move { driven.drive(std::time::Duration::from_secs(60)).await });
+    runtime.spawn(async move { driven.drive(Duration::from_mins(1)).await });
     let frame = Bytes::from(vec![b'x'; 430]);
     group.bench_function("write to a socket", |b| b.iter(|| outbox.push_events(&frame, || lag(0))));
     group.finish();
@@ -115,7 +115,7 @@ fn resume(c: &mut Criterion) {
     let room = RoomId::random();
     let frames: Vec<Bytes> =
         (1..=300).map(|seq| encode::event(Topic::Room(room), &event(room, seq), seq - 1)).collect();
-    let mut tail = Tail::new(0, TAIL_EVENTS, TAIL_BYTES);
+    let mut tail = Tail::new(0, TAIL_EVENTS, TAIL_BYTES, Duration::from_mins(2));
     for (seq, frame) in (1..).zip(&frames) {
         tail.push(seq, frame.clone());
     }

@@ -76,6 +76,8 @@ pub struct HubConfig {
     /// Events of each served room kept in memory, in number and bytes.
     pub tail_events: usize,
     pub tail_bytes: usize,
+    /// How long they are kept, give or take a `heads_period`.
+    pub tail_age: Duration,
     /// A room without connections is served for so long.
     pub idle: Duration,
     /// How often the heads of the served rooms are compared with the log.
@@ -186,6 +188,7 @@ impl HubConfig {
         Self {
             tail_events: r.in_range("NATTERJACK_TAIL_EVENTS", 256, 1..=65_536),
             tail_bytes: r.in_range("NATTERJACK_TAIL_BYTES", 262_144, 1_024..=67_108_864),
+            tail_age: r.secs("NATTERJACK_TAIL_SECS", 120),
             idle: r.secs("NATTERJACK_ROOM_IDLE_SECS", 60),
             heads_period: millis(r, "NATTERJACK_HEADS_PERIOD_MS", 10_000),
             deep_reads: r.in_range("NATTERJACK_DEEP_READS", 4, 1..=64),

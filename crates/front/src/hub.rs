@@ -1,4 +1,5 @@
-//! The topics that this front serves: one task for each room and each person with a connection here.
+//! The topics that this front serves: a task for each room with a connection here, and the feeds of all who are
+//! connected.
 
 use std::{
     collections::HashMap,
@@ -16,11 +17,14 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 mod actor;
 mod chain;
 mod command;
 mod fanout;
+mod feed;
+mod followed;
 mod handle;
 mod repair;
 mod replay;
@@ -29,9 +33,11 @@ mod watchdog;
 
 pub use command::{Answer, Attach, Attached, ConnId, Member};
 pub use fanout::Fanout;
+pub use followed::{Followed, Place};
 pub use handle::Handle;
 pub use tail::Tail;
 
+use self::feed::Feeds;
 use crate::{config::HubConfig, metrics, store::Store};
 
 /// Requests that wait for a topic's task.
@@ -47,7 +53,8 @@ struct Inner {
     log: Log,
     store: Store,
     config: HubConfig,
-    topics: Mutex<HashMap<Topic, Opening>>,
+    rooms: Mutex<HashMap<RoomId, Opening>>,
+    feeds: Arc<Feeds>,
     /// Reads that hold up those who append: few at once.
     deep_reads: Semaphore,
     /// The same for gaps of served topics, which wait for nobody's resume.
@@ -73,22 +80,42 @@ impl Hub {
     pub fn new(log: Log, store: Store, config: HubConfig) -> Self {
         let deep_reads = Semaphore::new(config.deep_reads);
         let repairs = Arc::new(Semaphore::new(config.deep_reads));
-        Self(Arc::new(Inner { log, store, config, topics: Mutex::default(), deep_reads, repairs }))
+        let feeds = Feeds::new(log.clone(), repairs.clone());
+        Self(Arc::new(Inner { log, store, config, rooms: Mutex::default(), feeds, deep_reads, repairs }))
     }
 
     pub fn log(&self) -> &Log {
         &self.0.log
     }
 
-    pub async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Arc<OpenError>> {
-        self.open(Topic::Room(room)).await
+    /// Whether live events of rooms and of feeds are heard at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.0.log.link().borrow().connected && self.0.feeds.link().borrow().connected
     }
 
-    /// The served topic; begins to serve it when nobody asked before. Many who ask at once share one opening, and
+    /// Completes as soon as feeds can be heard.
+    pub async fn connected(&self) {
+        // The connection ends after the hub.
+        let _ = self.0.feeds.link().wait_for(|link| link.connected).await;
+    }
+
+    /// Hands live events to the feeds until `stop`.
+    pub async fn feed(self, stop: CancellationToken) {
+        self.0.feeds.run(stop).await;
+    }
+
+    pub async fn open(&self, topic: Topic) -> Result<Followed, Arc<OpenError>> {
+        Ok(match topic {
+            Topic::Room(room) => Followed::Room(self.room(room).await?),
+            Topic::User(user) => Followed::Feed(self.0.feeds.open(user).await?),
+        })
+    }
+
+    /// The served room; begins to serve it when nobody asked before. Many who ask at once share one opening, and
     /// its failure. Cancel safe: an opening goes on without those who asked.
-    pub async fn open(&self, topic: Topic) -> Result<Arc<Handle>, Arc<OpenError>> {
+    pub async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Arc<OpenError>> {
         loop {
-            let handle = self.opening(topic).await?;
+            let handle = self.opening(room).await?;
             if handle.is_served() {
                 return Ok(handle);
             }
@@ -97,46 +124,46 @@ impl Hub {
         }
     }
 
-    fn opening(&self, topic: Topic) -> Opening {
-        let mut topics = self.0.topics.lock();
-        if let Some(opening) = topics.get(&topic) {
+    fn opening(&self, room: RoomId) -> Opening {
+        let mut rooms = self.0.rooms.lock();
+        if let Some(opening) = rooms.get(&room) {
             return opening.clone();
         }
         let hub = self.clone();
         let begun = tokio::spawn(async move {
-            let opened = hub.begin(topic).await.map_err(Arc::new);
+            let opened = hub.begin(room).await.map_err(Arc::new);
             if opened.is_err() {
-                hub.0.topics.lock().remove(&topic);
+                hub.0.rooms.lock().remove(&room);
             }
             opened
         });
         let opening = async move { begun.await.unwrap_or_else(|_| Err(Arc::new(OpenError::Aborted))) };
         let opening = opening.boxed().shared();
-        topics.insert(topic, opening.clone());
+        rooms.insert(room, opening.clone());
         opening
     }
 
     fn forget(&self, handle: &Arc<Handle>) {
-        let mut topics = self.0.topics.lock();
-        let current = topics.get(&handle.topic).and_then(Opening::peek);
+        let mut rooms = self.0.rooms.lock();
+        let current = rooms.get(&handle.room_id).and_then(Opening::peek);
         if current.is_some_and(|opened| opened.as_ref().is_ok_and(|current| Arc::ptr_eq(current, handle))) {
-            topics.remove(&handle.topic);
+            rooms.remove(&handle.room_id);
         }
     }
 
-    async fn begin(&self, topic: Topic) -> Result<Arc<Handle>, OpenError> {
-        let inner = &self.0;
+    async fn begin(&self, id: RoomId) -> Result<Arc<Handle>, OpenError> {
+        let (inner, topic) = (&self.0, Topic::Room(id));
         // Follow first, then ask for the heads: nothing can fall between.
         let live = inner.log.follow(topic).await?;
         let heads = inner.log.heads(topic).await?;
-        let room = match topic {
-            Topic::Room(_) if heads.state == 0 => return Err(OpenError::NoSuchRoom),
-            Topic::Room(room) => self.fold_room(room, heads).await?,
-            Topic::User(_) => Room::default(),
-        };
+        if heads.state == 0 {
+            return Err(OpenError::NoSuchRoom);
+        }
+        let room = self.fold_room(id, heads).await?;
         let chain = chain::Chain::new(heads);
         let (sender, commands) = mpsc::channel(COMMANDS_WAITING);
         let handle = Arc::new(Handle {
+            room_id: id,
             topic,
             epoch: inner.log.epoch_of(topic),
             head: AtomicU64::new(chain.head()),
@@ -149,7 +176,12 @@ impl Hub {
             log: inner.log.clone(),
             live,
             chain,
-            tail: Tail::new(chain.head(), inner.config.tail_events, inner.config.tail_bytes),
+            tail: Tail::new(
+                chain.head(),
+                inner.config.tail_events,
+                inner.config.tail_bytes,
+                inner.config.tail_age,
+            ),
             commands,
             fanout: Fanout::default(),
             repair: None,

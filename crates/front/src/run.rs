@@ -88,6 +88,10 @@ pub async fn serve(
     let token_life = Duration::from_secs(identity.access_tokens().ttl_secs());
     let revocations = Revocations::new(registry.clone(), token_life);
     let hub = Hub::new(log.clone(), store.clone(), config.hub.clone());
+    select! {
+        () = shutdown.draining() => return Ok(()),
+        () = hub.connected() => {}
+    }
     let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
     let limiter = Arc::new(Limiter::new(&config.http, &config.socket));
     let sockets = Arc::new(ws::Context {
@@ -110,10 +114,11 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let background = TaskTracker::new();
     background.spawn(hub.clone().watch(stop.clone()));
+    background.spawn(hub.clone().feed(stop.clone()));
     background.spawn(projected.clone().listen(log.clone(), stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
     background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
-    background.spawn(watch_log(log.clone(), nats, stop.clone()));
+    background.spawn(watch_log(log.clone(), hub.clone(), nats, stop.clone()));
     background.spawn(store.clone().watch(postgres, stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
@@ -170,14 +175,14 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
     }
 }
 
-async fn watch_log(log: Log, check: Check, stop: CancellationToken) {
+async fn watch_log(log: Log, hub: Hub, check: Check, stop: CancellationToken) {
     let mut every = interval(HEALTH_EVERY);
     loop {
         select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        if log.is_writable() && log.link().borrow().connected {
+        if log.is_writable() && hub.is_connected() {
             check.ready();
         } else {
             check.unready("not connected");

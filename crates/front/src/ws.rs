@@ -11,6 +11,7 @@ use crate::{
     revocation::Revocations, store::Store,
 };
 
+mod decode;
 pub mod encode;
 mod hello;
 pub mod outbox;

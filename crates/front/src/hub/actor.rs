@@ -2,14 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt};
 use natterjack_domain::{UserId, room};
-use natterjack_eventlog::{Event, Kind, Live, Log, Signal, Topic};
-use natterjack_wire::{
-    Fact, ServerFrame, StoredEvent,
-    frame::{Ephemeral, Reply},
-};
+use natterjack_eventlog::{Event, Kind, Live, Log, Signal};
+use natterjack_wire::{Fact, ServerFrame, StoredEvent, frame::Ephemeral};
 use tokio::{
     select,
     sync::{Semaphore, mpsc},
@@ -19,7 +16,7 @@ use tokio::{
 use super::{
     Handle,
     chain::{Chain, Link},
-    command::{Answer, Attach, Attached, Command},
+    command::{Answer, Attach, Attached, Command, answer},
     fanout::Fanout,
     repair::Repair,
     tail::Tail,
@@ -83,6 +80,7 @@ impl Actor {
                 self.idle_since = Instant::now();
             }
             Command::Check(heads) => {
+                self.tail.age(std::time::Instant::now());
                 // The heads came over the same connection: live events up to them are here already.
                 while self.chain.is_behind(heads)
                     && let Some(signal) = self.live.next().now_or_never().flatten()
@@ -229,7 +227,7 @@ impl Actor {
             },
         };
         let mut out = BytesMut::new();
-        if let Some(answer) = answer(&attach, &self.handle, self.chain.head()) {
+        if let Some(answer) = answer(&attach, self.handle.topic, &self.handle.epoch, self.chain.head()) {
             out.extend_from_slice(&answer);
         }
         for frame in attach.replayed.iter().chain(frames.into_iter().flatten()) {
@@ -244,31 +242,6 @@ impl Actor {
             self.fanout.remove(conn);
         }
     }
-}
-
-fn answer(attach: &Attach, handle: &Handle, head: u64) -> Option<Bytes> {
-    let frame = match &attach.answer {
-        Answer::CatchUp => return None,
-        Answer::Sub { id } => ServerFrame::Ok(Reply {
-            id: *id,
-            room: match handle.topic {
-                Topic::Room(room) => Some(room),
-                Topic::User(_) => None,
-            },
-            epoch: Some(handle.epoch.to_string()),
-            head: Some(head),
-            recovered: attach.recovered,
-            ..Reply::default()
-        }),
-        Answer::Welcome(welcome) => {
-            let mut welcome = (**welcome).clone();
-            welcome.epoch = handle.epoch.to_string();
-            welcome.seq = head;
-            welcome.recovered = attach.recovered == Some(true);
-            ServerFrame::Welcome(welcome)
-        }
-    };
-    Some(encode::frame(&frame))
 }
 
 /// The room event that a stored event holds; none for events that no front wrote.

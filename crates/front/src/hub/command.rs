@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use natterjack_domain::{MessageId, UserId, room::Rejection};
-use natterjack_eventlog::Heads;
-use natterjack_wire::frame::{ResetReason, Welcome};
+use natterjack_eventlog::{Heads, Topic};
+use natterjack_wire::{
+    ServerFrame,
+    frame::{Reply, ResetReason, Welcome},
+};
 use tokio::sync::oneshot;
 
 use super::tail::Recent;
-use crate::ws::outbox::Outbox;
+use crate::ws::{encode, outbox::Outbox};
 
 /// Names a connection within this process.
 pub type ConnId = u64;
@@ -72,4 +75,30 @@ pub enum Attached {
     Refused(Rejection),
     /// Something was found late that a connection which fell behind has missed: it starts anew.
     Outdated,
+}
+
+/// The frame that an attached connection gets first.
+pub(super) fn answer(attach: &Attach, topic: Topic, epoch: &str, head: u64) -> Option<Bytes> {
+    let frame = match &attach.answer {
+        Answer::CatchUp => return None,
+        Answer::Sub { id } => ServerFrame::Ok(Reply {
+            id: *id,
+            room: match topic {
+                Topic::Room(room) => Some(room),
+                Topic::User(_) => None,
+            },
+            epoch: Some(epoch.to_owned()),
+            head: Some(head),
+            recovered: attach.recovered,
+            ..Reply::default()
+        }),
+        Answer::Welcome(welcome) => {
+            let mut welcome = (**welcome).clone();
+            welcome.epoch = epoch.to_owned();
+            welcome.seq = head;
+            welcome.recovered = attach.recovered == Some(true);
+            ServerFrame::Welcome(welcome)
+        }
+    };
+    Some(encode::frame(&frame))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use natterjack_domain::{
-    MessageId, UserId,
+    MessageId, RoomId, UserId,
     room::{Rejection, Room},
 };
 use natterjack_eventlog::{Event, Heads, Kind, Topic};
@@ -18,13 +18,14 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    actor,
+    Place, actor,
     command::{Attach, Attached, Command, ConnId},
     tail::Recent,
 };
 
 /// A served topic, as the rest of the front sees it.
 pub struct Handle {
+    pub(super) room_id: RoomId,
     pub topic: Topic,
     /// Names the incarnation of the topic's stream.
     pub epoch: Arc<str>,
@@ -45,6 +46,10 @@ impl Handle {
         self.head.load(Ordering::Acquire)
     }
 
+    pub fn place(&self) -> Place {
+        Place { topic: self.topic, epoch: self.epoch.clone(), head: self.head() }
+    }
+
     pub(super) fn set_head(&self, head: u64) {
         self.head.store(head, Ordering::Release);
     }
@@ -55,13 +60,9 @@ impl Handle {
         (room.clone(), *self.state_head.borrow())
     }
 
-    /// Whether `user` may read and write here. One's own feed is nobody else's topic.
+    /// Whether `user` may read and write here.
     pub fn authorise(&self, user: UserId) -> Result<(), Rejection> {
-        match self.topic {
-            Topic::Room(_) => self.room.read().authorise(user),
-            Topic::User(owner) if owner == user => Ok(()),
-            Topic::User(_) => Err(Rejection::NotFound),
-        }
+        self.room.read().authorise(user)
     }
 
     /// The same by what the log holds now, where the fold would refuse: who was let in over another front a moment

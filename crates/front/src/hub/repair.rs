@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use natterjack_eventlog::{Kind, ReadError, Subject, Topic};
+use natterjack_eventlog::{Kind, ReadError, Subject};
 use natterjack_wire::{ServerFrame, frame::ResetReason};
 use tokio::time::Instant;
 
 use super::actor::Actor;
-use crate::{
-    metrics,
-    ws::{encode, outbox::Lag},
-};
+use crate::{metrics, ws::encode};
 
 /// Events read from the log at once when a gap is repaired.
-const REPAIR_PAGE: usize = 500;
-const REPAIR_RETRY: Duration = Duration::from_millis(200);
+pub(super) const REPAIR_PAGE: usize = 500;
+pub(super) const REPAIR_RETRY: Duration = Duration::from_millis(200);
 
 /// A repair that has to be tried again.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +24,8 @@ pub(super) struct Repair {
 impl Actor {
     /// Reads from the log what is missing, at least up to `up_to`, and forwards it in order.
     pub async fn repair(&mut self, up_to: u64) {
-        match self.read_missing().await {
+        // Boxed: rare, and larger than all that a topic does otherwise.
+        match Box::pin(self.read_missing()).await {
             Ok(()) if self.chain.head() >= up_to => {
                 self.repair = None;
                 return;
@@ -64,11 +62,8 @@ impl Actor {
     /// the members are told to start anew.
     async fn take_late(&mut self, state: bool) -> Result<(), ReadError> {
         metrics::gap("late");
-        let subject = match self.handle.topic {
-            Topic::Room(room) if state => Subject::state(room),
-            Topic::Room(room) => Subject::timeline(room),
-            Topic::User(user) => Subject::feed(user),
-        };
+        let room = self.handle.room_id;
+        let subject = if state { Subject::state(room) } else { Subject::timeline(room) };
         let known = self.chain.head_of(subject.kind);
         for event in self.log.tail_of(subject, known, REPAIR_PAGE).await? {
             self.chain.advance(subject.kind, event.seq);
@@ -80,20 +75,12 @@ impl Actor {
         Ok(())
     }
 
-    /// Tells the members to start anew and lets them go. Rooms they subscribe to again; a feed has no such request,
-    /// so that their sessions are told to attach it again, from now on.
+    /// Tells the members to start anew and lets them go: they subscribe again.
     pub fn reset(&mut self, reason: ResetReason) {
-        let topic = self.handle.topic;
-        let room = match topic {
-            Topic::Room(room) => Some(room),
-            Topic::User(_) => None,
-        };
+        let room = Some(self.handle.room_id);
         let frame = encode::frame(&ServerFrame::Reset { room, epoch: self.handle.epoch.to_string(), reason });
         for member in self.fanout.take_members() {
             member.outbox.push(&frame);
-            if room.is_none() {
-                member.outbox.mark_lagging(Lag::from_now_on(topic));
-            }
         }
         self.idle_since = Instant::now();
     }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use natterjack_eventlog::{Event, ReadError, Topic};
 
-use super::{Handle, Hub};
+use super::{Hub, Place};
 use crate::{metrics, position::Reached, ws::encode};
 
 /// Most bytes that are sent again; beyond it a fresh snapshot is cheaper.
@@ -29,23 +29,18 @@ pub struct Stored {
 impl Hub {
     /// Reads up to `limit` events of a topic after `from`, ready to be sent. Where they lie too far back to be read
     /// now, there are none, and more.
-    pub async fn missed(&self, handle: &Handle, from: Reached, limit: usize) -> Result<Missed, ReadError> {
-        Ok(match self.stored(handle, from.up_to, limit + 1).await? {
-            Some(stored) => gather(handle.topic, from, limit, &stored.events, stored.up_to),
+    pub async fn missed(&self, at: &Place, from: Reached, limit: usize) -> Result<Missed, ReadError> {
+        Ok(match self.stored(at, from.up_to, limit + 1).await? {
+            Some(stored) => gather(at.topic, from, limit, &stored.events, stored.up_to),
             None => Missed { frames: vec![], reached: from, more: true },
         })
     }
 
     /// Reads up to `limit` events of a topic after `after`. None when only the log could tell, and they lie so far
     /// back in it that reading them would hold up those who append.
-    pub async fn stored(
-        &self,
-        handle: &Handle,
-        after: u64,
-        limit: usize,
-    ) -> Result<Option<Stored>, ReadError> {
-        let (inner, topic) = (&self.0, handle.topic);
-        if let Some((as_of, events)) = inner.store.events_after(topic, &handle.epoch, after, limit).await
+    pub async fn stored(&self, at: &Place, after: u64, limit: usize) -> Result<Option<Stored>, ReadError> {
+        let (inner, topic) = (&self.0, at.topic);
+        if let Some((as_of, events)) = inner.store.events_after(topic, &at.epoch, after, limit).await
             && as_of > after
         {
             metrics::replayed("postgres", events.len());
@@ -53,7 +48,7 @@ impl Hub {
             let full = events.last().map(|last| last.seq).filter(|_| events.len() >= limit);
             return Ok(Some(Stored { up_to: full.unwrap_or(as_of), events }));
         }
-        if handle.head().saturating_sub(after) > inner.config.deep_read_span {
+        if at.head.saturating_sub(after) > inner.config.deep_read_span {
             return Ok(None);
         }
         let _permit = inner.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;

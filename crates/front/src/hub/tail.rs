@@ -1,6 +1,9 @@
 //! The last events of a topic, ready to be sent again.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use natterjack_domain::{
@@ -12,13 +15,14 @@ use serde::Deserialize;
 
 use crate::ws::encode;
 
-/// Encoded frames of a topic's newest events, bounded in number and bytes. It is contiguous: between two
+/// Encoded frames of a topic's newest events, bounded in number, bytes and age. It is contiguous: between two
 /// frames of it the topic has no other event.
 pub struct Tail {
     frames: VecDeque<Entry>,
     bytes: usize,
     max_events: usize,
     max_bytes: usize,
+    max_age: Duration,
     /// The tail holds every event of the topic after this sequence.
     complete_after: u64,
 }
@@ -36,21 +40,38 @@ pub struct Recent {
 
 struct Entry {
     seq: u64,
+    since: Instant,
     frame: Bytes,
 }
 
 impl Tail {
     /// An empty tail of a topic whose head is `head`.
-    pub fn new(head: u64, max_events: usize, max_bytes: usize) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, max_events, max_bytes, complete_after: head }
+    pub fn new(head: u64, max_events: usize, max_bytes: usize, max_age: Duration) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, max_events, max_bytes, max_age, complete_after: head }
     }
 
     /// Adds the event that follows the last one.
     pub fn push(&mut self, seq: u64, frame: Bytes) {
         self.bytes += frame.len();
-        self.frames.push_back(Entry { seq, frame });
+        self.frames.push_back(Entry { seq, since: Instant::now(), frame });
         while self.frames.len() > self.max_events || self.bytes > self.max_bytes {
-            let Some(oldest) = self.frames.pop_front() else { break };
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what is too old at `now`: to be called now and then, so that a room that was busy once does not hold
+    /// its memory for ever.
+    pub fn age(&mut self, now: Instant) {
+        while self.frames.front().is_some_and(|oldest| now.duration_since(oldest.since) > self.max_age) {
+            self.forget_oldest();
+        }
+        if self.frames.capacity() > 4 * self.frames.len() {
+            self.frames.shrink_to_fit();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.frames.pop_front() {
             self.bytes -= oldest.frame.len();
             self.complete_after = oldest.seq;
         }
@@ -118,6 +139,24 @@ mod tests {
 
     use super::*;
 
+    const AGE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn it_forgets_what_is_old_and_the_room_it_took() {
+        let mut tail = Tail::new(10, 100, 10_000, AGE);
+        for seq in 11..=90 {
+            tail.push(seq, Bytes::from_static(b"x"));
+        }
+        let now = Instant::now();
+        tail.age(now);
+        assert_eq!(frames(&tail, 10).map(|f| f.len()), Some(80));
+        tail.age(now + AGE * 2);
+        assert_eq!((frames(&tail, 89), frames(&tail, 90)), (None, Some(vec![])));
+        assert_eq!((tail.frames.capacity(), tail.bytes), (0, 0));
+        tail.push(95, Bytes::from_static(b"y"));
+        assert_eq!(frames(&tail, 90), Some(vec![&b"y"[..]]));
+    }
+
     #[test]
     fn it_tells_what_it_knows_of_a_message() {
         let (room, author, cid) = (RoomId::random(), UserId::random(), ClientId::random());
@@ -128,7 +167,7 @@ mod tests {
         let reply =
             message::Event::Posted { id: other, by: author, cid, body: body.clone(), reply_to: Some(id) };
         let edited = message::Event::Edited { id, by: author, body };
-        let mut tail = Tail::new(4, 10, 10_000);
+        let mut tail = Tail::new(4, 10, 10_000, AGE);
         for (seq, fact) in (5..).zip([&posted, &reply, &edited]) {
             let id = match fact {
                 message::Event::Posted { id, .. } => (*id).into(),
@@ -152,7 +191,7 @@ mod tests {
 
     #[test]
     fn it_gives_what_follows_and_admits_what_it_no_longer_has() {
-        let mut tail = Tail::new(10, 3, 100);
+        let mut tail = Tail::new(10, 3, 100, AGE);
         assert_eq!(frames(&tail, 10), Some(vec![]));
         assert_eq!(frames(&tail, 9), None);
         tail.push(12, Bytes::from_static(b"a"));
@@ -169,7 +208,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_in_bytes() {
-        let mut tail = Tail::new(0, 100, 10);
+        let mut tail = Tail::new(0, 100, 10, AGE);
         for seq in 1..=5 {
             tail.push(seq, Bytes::from_static(b"1234"));
         }

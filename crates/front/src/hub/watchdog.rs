@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Hub {
     /// Runs until `stop`: a round after every gap of the connection, and one in each period.
     pub async fn watch(self, stop: CancellationToken) {
-        let mut link = self.0.log.link();
+        let (mut link, mut feeds) = (self.0.log.link(), self.0.feeds.link());
         let mut period = interval(self.0.config.heads_period);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -27,7 +27,9 @@ impl Hub {
                 () = stop.cancelled() => return,
                 _ = period.tick() => {}
                 changed = link.changed() => if changed.is_err() { return },
+                changed = feeds.changed() => if changed.is_err() { return },
             }
+            feeds.mark_unchanged();
             if !link.borrow_and_update().connected {
                 continue;
             }
@@ -39,13 +41,14 @@ impl Hub {
                 Err(error) => tracing::warn!(%error, "the streams cannot be checked"),
             }
             self.compare_heads().await;
+            self.0.feeds.compare_heads().await;
             sleep(PAUSE).await;
         }
     }
 
     fn served(&self) -> Vec<Arc<Handle>> {
-        let topics = self.0.topics.lock();
-        topics.values().filter_map(|opening| opening.peek()?.as_ref().ok().cloned()).collect()
+        let rooms = self.0.rooms.lock();
+        rooms.values().filter_map(|opening| opening.peek()?.as_ref().ok().cloned()).collect()
     }
 
     async fn compare_heads(&self) {
@@ -72,5 +75,6 @@ impl Hub {
                 handle.abandon(ResetReason::EpochChanged).await;
             }
         }
+        self.0.feeds.abandon_replaced();
     }
 }

@@ -98,7 +98,7 @@ impl Reading {
             return Ok(Page { lines: Bytes::new(), next: None });
         }
         let limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
-        let stored = self.sockets.hub.stored(&self.handle, self.after, limit).await?;
+        let stored = self.sockets.hub.stored(&self.handle.place(), self.after, limit).await?;
         let stored = stored.ok_or(ErrorCode::DatabaseUnavailable)?;
         let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.prev);
         let mut written = 0;

@@ -10,6 +10,7 @@ use natterjack_wire::{
 const FIN_TEXT: u8 = 0x81;
 const FIN_CLOSE: u8 = 0x88;
 const FIN_PING: u8 = 0x89;
+const FIN_PONG: u8 = 0x8a;
 /// Longest header of an unmasked frame.
 const HEADER_MAX: usize = 10;
 /// What stands before an event's own bytes is not longer than this while its sequence has 12 digits.
@@ -52,6 +53,12 @@ pub fn event(topic: Topic, event: &Event, prev: u64) -> Bytes {
 
 pub fn ping() -> Bytes {
     Bytes::from_static(&[FIN_PING, 0])
+}
+
+/// `payload`: what the ping bore, at most 125 bytes.
+pub fn pong(payload: &[u8]) -> Bytes {
+    let (header, len) = header(FIN_PONG, payload.len());
+    [&header[..len], payload].concat().into()
 }
 
 pub fn close(code: u16) -> Bytes {
@@ -114,6 +121,7 @@ mod tests {
             assert_eq!(decoded(&frame), Message::text(payload));
         }
         assert_eq!(decoded(&ping()), Message::Ping(Bytes::new()));
+        assert_eq!(decoded(&pong(b"?")), Message::Pong(Bytes::from_static(b"?")));
     }
 
     #[test]

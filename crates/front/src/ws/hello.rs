@@ -42,7 +42,7 @@ pub(super) async fn open<'a>(
     context: &'a Arc<Context>,
     socket: &mut Socket,
     outbox: &Arc<Outbox>,
-    bearer: Option<Claims>,
+    bearer: Option<Box<Claims>>,
 ) -> Result<Opened<'a>, End> {
     let hello = select! {
         hello = timeout(context.config.hello_timeout, await_hello(socket, outbox)) => match hello {
@@ -52,7 +52,7 @@ pub(super) async fn open<'a>(
         () = context.draining.cancelled() => return Err(End::Close(CloseCode::Drain)),
     };
     let claims = context
-        .authenticate(hello.token.as_deref(), bearer)
+        .authenticate(hello.token.as_deref(), bearer.map(|claims| *claims))
         .map_err(|code| refuse(outbox, &code.into(), CloseCode::Authentication))?;
     let per_user = context.config.connections_per_user;
     let registration = context.registry.register(claims.user, claims.session, per_user).ok_or_else(|| {

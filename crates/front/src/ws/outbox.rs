@@ -125,7 +125,8 @@ impl Outbox {
                 (queue.frames.is_empty(), queue.closed)
             };
             if !empty {
-                timeout(stall_limit, self.socket.writable()).await??;
+                // Boxed: most of the time nothing waits, and a future is as large as its largest moment.
+                Box::pin(timeout(stall_limit, self.socket.writable())).await??;
                 self.write_backlog()?;
             } else if closed {
                 return Ok(());

@@ -16,7 +16,11 @@ use super::{
     encode,
     session::{End, Session},
 };
-use crate::{fault::Fault, hub::Handle, messages, metrics};
+use crate::{
+    fault::Fault,
+    hub::{Followed, Handle},
+    messages, metrics,
+};
 
 /// A frame that is being answered; what is needed to count and time it.
 #[derive(Clone, Copy)]
@@ -110,7 +114,7 @@ impl Session {
     /// The room, if the person may read and write there.
     async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Fault> {
         let handle = match self.topics.get(&Topic::Room(room)) {
-            Some(handle) if handle.is_served() => handle.clone(),
+            Some(Followed::Room(handle)) if handle.is_served() => handle.clone(),
             _ => self.context.hub.room(room).await?,
         };
         handle.admit(self.user).await?;

@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
     select,
     sync::Semaphore,
-    time::{Instant, interval, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    hub::{Handle, Member},
+    hub::{Followed, Member},
     metrics,
 };
 
@@ -52,18 +52,22 @@ pub(super) struct Session {
     /// When the access token runs out.
     pub expires: Instant,
     /// Where the connection is a member: its rooms, and the person's own feed.
-    pub topics: HashMap<Topic, Arc<Handle>>,
+    pub topics: HashMap<Topic, Followed>,
     pub read_marks: Arc<Mutex<user::User>>,
     pub in_flight: Arc<Semaphore>,
     last_seen: Instant,
 }
 
 /// Serves one upgraded connection until it ends.
-pub async fn serve(context: Arc<Context>, io: TcpStream, begun: Bytes, bearer: Option<Claims>) {
+///
+/// What a connection costs is this future, for as long as it does nothing. What it does now and then is boxed: it
+/// takes its memory for the moment.
+pub async fn serve(context: Arc<Context>, io: TcpStream, begun: Bytes, bearer: Option<Box<Claims>>) {
     let (read, write) = io.into_split();
     let limits = &context.config;
     let outbox = Arc::new(Outbox::new(write, limits.outbox_max_bytes));
-    let mut socket = Socket::new(read, begun, outbox.clone(), limits.frame_max_bytes).await;
+    let mut socket = Socket::new(read, &begun, outbox.clone(), limits.frame_max_bytes);
+    drop(begun);
     // Here, so that whatever ends the conversation finds it and lets the topics know.
     let mut session = None;
     let end = select! {
@@ -79,7 +83,7 @@ pub async fn serve(context: Arc<Context>, io: TcpStream, begun: Bytes, bearer: O
         let _ = timeout(ANSWER_LIMIT, session.in_flight.acquire_many(all)).await;
     }
     match end {
-        End::Close(code) => part(&mut socket, &outbox, code).await,
+        End::Close(code) => Box::pin(part(&mut socket, &outbox, code)).await,
         End::Gone => outbox.finish(&[]),
     }
     if let Some(session) = session {
@@ -95,17 +99,17 @@ async fn converse(
     context: &Arc<Context>,
     socket: &mut Socket,
     outbox: &Arc<Outbox>,
-    bearer: Option<Claims>,
+    bearer: Option<Box<Claims>>,
     session: &mut Option<Session>,
 ) -> End {
-    let opened = match hello::open(context, socket, outbox, bearer).await {
+    let opened = match Box::pin(hello::open(context, socket, outbox, bearer)).await {
         Ok(opened) => opened,
         Err(end) => return end,
     };
     let Opened { session: new, mut registration, client, resume, requests } = opened;
     let session = session.insert(new);
     let conversation = async {
-        match session.welcome(resume, client).await {
+        match Box::pin(session.welcome(resume, client)).await {
             Ok(()) => session.run(socket, requests).await,
             Err(fault) => refuse(outbox, &fault, CloseCode::Unavailable),
         }
@@ -142,12 +146,11 @@ impl Session {
     }
 
     async fn run(&mut self, socket: &mut Socket, first: Frames) -> End {
-        if let Some(end) = self.take(first).await {
+        if let Some(end) = Box::pin(self.take(first)).await {
             return end;
         }
-        let mut heartbeat = interval(self.context.config.heartbeat);
-        heartbeat.reset();
         let outbox = self.member.outbox.clone();
+        let mut heartbeat = Instant::now() + self.context.config.heartbeat;
         loop {
             select! {
                 // What has arrived counts before a clock does: a front that was held up must not blame the client.
@@ -155,7 +158,7 @@ impl Session {
                 incoming = socket.next() => {
                     self.last_seen = Instant::now();
                     let ended = match incoming {
-                        Incoming::Text(text) => self.take(frame::parse(&text)).await,
+                        Incoming::Text(text) => Box::pin(self.take(frame::parse(&text))).await,
                         Incoming::Alive => None,
                         Incoming::Gone => Some(End::Gone),
                         Incoming::Broken(code) => Some(refuse(&outbox, &code.into(), CloseCode::Protocol)),
@@ -166,12 +169,17 @@ impl Session {
                 }
                 lags = outbox.lagging() => {
                     for lag in lags {
-                        self.catch_up(lag).await;
+                        Box::pin(self.catch_up(lag)).await;
                     }
                 }
-                _ = heartbeat.tick() => if let Some(code) = self.check_life() { return End::Close(code) },
-                () = sleep_until(self.expires) => {
-                    return refuse(&outbox, &ErrorCode::TokenExpired.into(), CloseCode::Authentication);
+                () = sleep_until(heartbeat.min(self.expires)) => {
+                    if self.expires <= Instant::now() {
+                        return refuse(&outbox, &ErrorCode::TokenExpired.into(), CloseCode::Authentication);
+                    }
+                    heartbeat = Instant::now() + self.context.config.heartbeat;
+                    if let Some(code) = self.check_life() {
+                        return End::Close(code);
+                    }
                 }
             }
         }
@@ -218,8 +226,23 @@ impl Session {
     }
 
     async fn leave(self) {
-        for handle in self.topics.values() {
-            handle.detach(self.member.conn).await;
+        for followed in self.topics.values() {
+            followed.detach(self.member.conn).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_a_small_future() {
+        let bytes = size_of_future(serve);
+        assert!(bytes <= 1_900, "{bytes} bytes");
     }
 }

@@ -1,44 +1,34 @@
-//! The receiving side of a WebSocket: tungstenite reads, the outbox writes.
+//! The receiving side of a WebSocket; the outbox writes.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{cell::RefCell, io, sync::Arc};
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use natterjack_wire::ErrorCode;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::tcp::OwnedReadHalf,
-};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message, Utf8Bytes,
-        error::{CapacityError, ProtocolError},
-        protocol::{Role, WebSocketConfig},
-    },
+use tokio::net::tcp::OwnedReadHalf;
+
+use super::{
+    decode::{Broken, Decoder, Message},
+    encode,
+    outbox::Outbox,
 };
 
-use super::outbox::Outbox;
+/// Read at once, at most.
+const READ_BYTES: usize = 16 << 10;
+/// The answer to a close that gives no reason.
+const CLOSE_NORMAL: u16 = 1000;
 
-/// Most connections are idle most of the time: what they hold must be small.
-const READ_BUFFER_BYTES: usize = 4_096;
-
-/// What tungstenite believes to be the connection. What it writes (pongs, the answer to a close) goes the way of
-/// all frames.
-pub struct Duplex {
-    read: OwnedReadHalf,
-    outbox: Arc<Outbox>,
+thread_local! {
+    /// All connections of a thread share it: a connection holds bytes of its own only while a message is incomplete.
+    static SPACE: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-pub struct Socket(WebSocketStream<Duplex>);
+pub struct Socket {
+    read: OwnedReadHalf,
+    outbox: Arc<Outbox>,
+    decoder: Decoder,
+}
 
 pub enum Incoming {
-    Text(Utf8Bytes),
+    Text(String),
     /// A sign of life without content.
     Alive,
     /// The client has closed, or is gone.
@@ -49,60 +39,57 @@ pub enum Incoming {
 
 impl Socket {
     /// `begun`: bytes that were read together with the upgrade request.
-    pub async fn new(read: OwnedReadHalf, begun: Bytes, outbox: Arc<Outbox>, max_bytes: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_bytes))
-            .max_frame_size(Some(max_bytes));
-        let duplex = Duplex { read, outbox };
-        Self(WebSocketStream::from_partially_read(duplex, begun.into(), Role::Server, Some(config)).await)
+    pub fn new(read: OwnedReadHalf, begun: &[u8], outbox: Arc<Outbox>, max_bytes: usize) -> Self {
+        let mut decoder = Decoder::new(max_bytes);
+        decoder.push(begun);
+        Self { read, outbox, decoder }
     }
 
     /// Cancel safe.
     pub async fn next(&mut self) -> Incoming {
-        match self.0.next().await {
-            Some(Ok(Message::Text(text))) => Incoming::Text(text),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Alive,
-            Some(Ok(Message::Binary(_)) | Err(Error::Utf8(_))) => Incoming::Broken(ErrorCode::NotText),
-            Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                Incoming::Broken(ErrorCode::FrameTooLarge)
+        loop {
+            match self.decoder.next() {
+                Ok(Some(message)) => return self.incoming(message),
+                Err(Broken::NotText) => return Incoming::Broken(ErrorCode::NotText),
+                Err(Broken::TooLarge) => return Incoming::Broken(ErrorCode::FrameTooLarge),
+                Err(Broken::Malformed) => return Incoming::Broken(ErrorCode::FrameMalformed),
+                Ok(None) => {}
             }
             // Most clients go without a word: a closed tab, a lost network.
-            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Incoming::Gone,
-            Some(Err(Error::Protocol(_))) => Incoming::Broken(ErrorCode::FrameMalformed),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Incoming::Gone,
+            if self.read.readable().await.is_err() || self.read().is_err() {
+                return Incoming::Gone;
+            }
         }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        SPACE.with_borrow_mut(|space| match self.read.try_read(space) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.decoder.push(&space[..read]);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn incoming(&self, message: Message) -> Incoming {
+        match message {
+            Message::Text(text) => return Incoming::Text(text),
+            // May be lost: a client that does not read must not fill the memory by asking for more.
+            Message::Ping(payload) => self.outbox.push_ephemeral(&encode::pong(&payload)),
+            Message::Pong => {}
+            Message::Close(code) => {
+                self.outbox.push_ephemeral(&encode::close(code.unwrap_or(CLOSE_NORMAL)));
+                return Incoming::Gone;
+            }
+        }
+        Incoming::Alive
     }
 
     /// Reads and forgets until the client has closed too, so that what was written last is not lost to a reset.
     pub async fn discard(&mut self) {
         while !matches!(self.next().await, Incoming::Gone | Incoming::Broken(_)) {}
-    }
-}
-
-impl AsyncRead for Duplex {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.read).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Duplex {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // A pong may be lost: a client that does not read must not fill the memory by asking for more of them.
-        self.outbox.push_ephemeral(&Bytes::copy_from_slice(bytes));
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

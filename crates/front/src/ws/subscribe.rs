@@ -1,6 +1,6 @@
 //! Following rooms and the person's own feed: from now on, from a position on, after a lag.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use natterjack_domain::RoomId;
 use natterjack_eventlog::Topic;
@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, time::sleep};
 use super::{Context, encode, outbox::Lag, session::Session};
 use crate::{
     fault::Fault,
-    hub::{Answer, Attach, Attached, Handle},
+    hub::{Answer, Attach, Attached, Followed, Place},
     metrics,
     position::Reached,
 };
@@ -69,26 +69,26 @@ impl Session {
         limit: usize,
         answer: Answer,
     ) -> Result<(), Fault> {
-        let handle = self.context.hub.open(topic).await?;
+        let followed = self.context.hub.open(topic).await?;
         // Noted before it is true, so that a connection that ends in between still leaves the topic.
-        self.topics.insert(topic, handle.clone());
-        let attached = self.attach_at(&handle, after, epoch, limit, answer).await;
+        self.topics.insert(topic, followed.clone());
+        let attached = self.attach_at(&followed, after, epoch, limit, answer).await;
         if attached.is_err() {
             self.topics.remove(&topic);
-            handle.detach(self.member.conn).await;
+            followed.detach(self.member.conn).await;
         }
         attached
     }
 
     async fn attach_at(
         &self,
-        handle: &Arc<Handle>,
+        followed: &Followed,
         after: Option<u64>,
         epoch: Option<&str>,
         limit: usize,
         answer: Answer,
     ) -> Result<(), Fault> {
-        let same_epoch = epoch.is_none_or(|epoch| epoch == &*handle.epoch);
+        let same_epoch = epoch.is_none_or(|epoch| epoch == &*followed.place().epoch);
         let (done, mut attached) = oneshot::channel();
         let mut attach = Attach {
             member: self.member.clone(),
@@ -101,7 +101,7 @@ impl Session {
         };
         let mut reached = Reached::named(after.unwrap_or_default());
         for _ in 0..ATTACH_ROUNDS {
-            match handle.attach(attach, attached).await {
+            match followed.attach(attach, attached).await {
                 Some(Attached::Live) => return Ok(()),
                 Some(Attached::Refused(rejection)) => return Err(rejection.into()),
                 Some(Attached::Behind(behind)) => attach = *behind,
@@ -110,7 +110,7 @@ impl Session {
             }
             (attach.done, attached) = oneshot::channel();
             let left = limit.saturating_sub(attach.replayed.len());
-            let missed = self.context.hub.missed(handle, reached, left).await?;
+            let missed = self.context.hub.missed(&followed.place(), reached, left).await?;
             if missed.more {
                 attach.after = None;
                 attach.recovered = Some(false);
@@ -147,10 +147,11 @@ impl Session {
 
     /// Where to go on, if there is more to come.
     async fn send_missed(&mut self, lag: &Lag) -> Result<Option<Reached>, Fault> {
-        let handle = self.context.hub.open(lag.topic).await?;
-        self.topics.insert(lag.topic, handle.clone());
-        if lag.epoch.as_ref().is_some_and(|epoch| *epoch != handle.epoch) {
-            self.reset(&handle, ResetReason::EpochChanged);
+        let followed = self.context.hub.open(lag.topic).await?;
+        self.topics.insert(lag.topic, followed.clone());
+        let place = followed.place();
+        if lag.epoch.as_ref().is_some_and(|epoch| *epoch != place.epoch) {
+            self.reset(&place, ResetReason::EpochChanged);
             return Ok(None);
         }
         let (done, attached) = oneshot::channel();
@@ -163,23 +164,23 @@ impl Session {
             answer: Answer::CatchUp,
             done,
         };
-        match handle.attach(attach, attached).await {
+        match followed.attach(attach, attached).await {
             Some(Attached::Live) => return Ok(None),
             Some(Attached::Refused(_)) => {
-                self.reset(&handle, ResetReason::NotMember);
+                self.reset(&place, ResetReason::NotMember);
                 return Ok(None);
             }
             Some(Attached::Outdated) => {
-                self.reset(&handle, ResetReason::LateEvent);
+                self.reset(&place, ResetReason::LateEvent);
                 return Ok(None);
             }
             Some(Attached::Behind(_)) => {}
             None => return Err(ErrorCode::Busy.into()),
         }
-        let missed = self.context.hub.missed(&handle, lag.reached, CATCH_UP_PAGE).await?;
+        let missed = self.context.hub.missed(&followed.place(), lag.reached, CATCH_UP_PAGE).await?;
         if missed.reached == lag.reached {
             // Too far back for the log, and Postgres has nothing either.
-            self.reset(&handle, ResetReason::GapTooLarge);
+            self.reset(&place, ResetReason::GapTooLarge);
             return Ok(None);
         }
         for frame in &missed.frames {
@@ -189,25 +190,25 @@ impl Session {
     }
 
     /// Tells the client to start anew with a topic. It subscribes to a room again; its feed goes on from now.
-    fn reset(&mut self, handle: &Handle, reason: ResetReason) {
+    fn reset(&mut self, place: &Place, reason: ResetReason) {
         let outbox = &self.member.outbox;
-        let room = match handle.topic {
+        let room = match place.topic {
             Topic::Room(room) => {
-                self.topics.remove(&handle.topic);
+                self.topics.remove(&place.topic);
                 Some(room)
             }
             Topic::User(_) => {
-                outbox.mark_lagging(Lag::from_now_on(handle.topic));
+                outbox.mark_lagging(Lag::from_now_on(place.topic));
                 None
             }
         };
-        let frame = ServerFrame::Reset { room, epoch: handle.epoch.to_string(), reason };
+        let frame = ServerFrame::Reset { room, epoch: place.epoch.to_string(), reason };
         outbox.push(&encode::frame(&frame));
     }
 
     pub(super) async fn unsubscribe(&mut self, room: RoomId) -> Result<(), Fault> {
-        let handle = self.topics.remove(&Topic::Room(room)).ok_or(ErrorCode::NotSubscribed)?;
-        handle.detach(self.member.conn).await;
+        let followed = self.topics.remove(&Topic::Room(room)).ok_or(ErrorCode::NotSubscribed)?;
+        followed.detach(self.member.conn).await;
         Ok(())
     }
 }

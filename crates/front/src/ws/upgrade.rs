@@ -24,7 +24,7 @@ pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> R
     let headers = request.headers();
     let key = handshake_key(headers)?;
     let bearer = match headers.get(header::AUTHORIZATION) {
-        Some(value) => Some(context.verify(bearer_token(value)?)?),
+        Some(value) => Some(Box::new(context.verify(bearer_token(value)?)?)),
         None => None,
     };
     let protocol = offers_ours(headers).then(|| HeaderValue::from_static(SUBPROTOCOL));
