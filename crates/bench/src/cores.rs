@@ -11,6 +11,8 @@ use rustix::{
 pub const MEASURED: usize = 0;
 /// The load generator and all other servers run here.
 pub const OTHERS: usize = 1;
+/// Both.
+pub const EITHER: usize = usize::MAX;
 
 /// Puts this whole process, and whatever it starts, on the core of the others. On a machine with a single core, or
 /// where the kernel refuses, nothing is pinned, and the figures say less.
@@ -29,9 +31,17 @@ pub fn on<T>(core: usize, start: impl FnOnce() -> T) -> T {
     started
 }
 
+/// Lets a process with a single thread, and what it starts from now on, use both cores.
+pub fn release(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        pin(Some(pid), EITHER);
+    }
+}
+
 /// A thread, or this one.
 fn pin(thread: Option<Pid>, core: usize) {
     let mut set = CpuSet::new();
-    set.set(core);
+    let cores = if core == EITHER { [MEASURED, OTHERS] } else { [core, core] };
+    cores.into_iter().for_each(|core| set.set(core));
     let _ = sched_setaffinity(thread, &set);
 }

@@ -63,9 +63,14 @@ impl Installation {
 
     /// `own`: settings of all processes, without the prefix `NATTERJACK_`.
     pub async fn start_with(own: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_on(Durability::Full, own).await
+    }
+
+    /// `log`: what the log survives. Only where appending is not what is measured may it be less than everything.
+    pub async fn start_on(log: Durability, own: &[(&str, &str)]) -> anyhow::Result<Self> {
         let tools = Tools::find()?;
         let (nats, postgres) = tokio::try_join!(
-            NatsServer::temporary(&tools),
+            NatsServer::temporary_with(&tools, log),
             Postgres::temporary_with(&tools, Durability::Full)
         )?;
         let mut settings = BTreeMap::from([("NATTERJACK_NATS_URL".to_owned(), nats.url())]);
@@ -74,10 +79,8 @@ impl Installation {
         }
         let installation = Self { nats, postgres, settings };
         installation.postgres.create_database(DATABASE).await?;
-        let secret = || Secret::new(PASSWORD.to_owned());
-        let passwords = Passwords { migrator: secret(), front: secret(), projector: secret() };
         let mut admin = installation.admin().await?;
-        natterjack_database::ensure_roles(&mut admin, &passwords).await?;
+        natterjack_database::ensure_roles(&mut admin, &passwords()).await?;
         natterjack_database::migrate(&mut installation.client("natterjack_migrator").await?).await?;
         natterjack_eventlog::provision(&installation.log_config()).await?;
         Ok(installation)
@@ -97,6 +100,16 @@ impl Installation {
     /// The log, as a front sees it.
     pub async fn log(&self) -> anyhow::Result<Log> {
         Ok(Log::open(&self.log_config()).await?)
+    }
+
+    /// Another database with the product's tables, empty, and a connection of their owner's.
+    pub async fn second_database(&self, name: &str) -> anyhow::Result<Client> {
+        self.postgres.create_database(name).await?;
+        let config = natterjack_database::Config::from_url(&self.postgres.admin_url(name))?;
+        let mut client = natterjack_database::connect(&config).await?;
+        natterjack_database::ensure_roles(&mut client, &passwords()).await?;
+        natterjack_database::migrate(&mut client).await?;
+        Ok(client)
     }
 
     fn database_config(&self, role: &str) -> natterjack_database::Config {
@@ -216,6 +229,11 @@ impl Program {
         });
         Ok(samples.sum())
     }
+}
+
+fn passwords() -> Passwords {
+    let secret = || Secret::new(PASSWORD.to_owned());
+    Passwords { migrator: secret(), front: secret(), projector: secret() }
 }
 
 fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {

@@ -3,3 +3,4 @@
 pub mod bare_hub;
 pub mod publisher;
 pub mod raw_log;
+pub mod raw_rows;

@@ -8,6 +8,7 @@ mod append;
 mod fanout;
 mod idle;
 mod mixed;
+mod projector;
 mod rate;
 
 type Running = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Row>>>>>;
@@ -49,5 +50,10 @@ pub const ALL: &[Scenario] = &[
         name: "idle",
         about: "memory of 10,000 connections: idle, after a busy time, and while people come and go",
         run: |options| Box::pin(idle::run(options)),
+    },
+    Scenario {
+        name: "projector",
+        about: "catching up, following 5,000 events/s, and making the read models again",
+        run: |options| Box::pin(projector::run(options)),
     },
 ];

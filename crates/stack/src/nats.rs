@@ -15,6 +15,7 @@ use crate::{
     files::Files,
     nats_cluster::Member,
     ports::{self, Port},
+    postgres::Durability,
     process::{LastSignal, Process, Spec},
 };
 
@@ -23,6 +24,8 @@ const COMMON: &str = include_str!("../../../nats/common.conf");
 const AUTH: &str = include_str!("../../../nats/auth.conf");
 const SINGLE: &str = include_str!("../../../nats/single.conf");
 const CLUSTER: &str = include_str!("../../../nats/cluster.conf");
+/// The line that makes the streams durable.
+const SYNC: &str = "sync_interval: always";
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -56,10 +59,11 @@ pub struct NatsOptions {
     pub credentials: Option<Credentials>,
     /// In the server's notation, such as `10GB`.
     pub max_file_store: String,
+    pub durability: Durability,
 }
 
 impl NatsOptions {
-    /// Free ports, no credentials, at most 10 GB of streams.
+    /// Free ports, no credentials, at most 10 GB of streams, durable.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -67,6 +71,7 @@ impl NatsOptions {
             monitor_port: Port::Any,
             credentials: None,
             max_file_store: "10GB".to_owned(),
+            durability: Durability::Full,
         }
     }
 }
@@ -105,9 +110,14 @@ impl NatsServer {
 
     /// A server for tests: free ports, no credentials, data that is removed with the handle.
     pub async fn temporary(tools: &Tools) -> Result<Self, StartError> {
+        Self::temporary_with(tools, Durability::Full).await
+    }
+
+    /// The same with the durability given: what only has to be filled fast need not sync each message.
+    pub async fn temporary_with(tools: &Tools, durability: Durability) -> Result<Self, StartError> {
         let dir = TempDir::with_prefix("nats-")
             .map_err(StartError::io("creating a directory", std::env::temp_dir()))?;
-        let server = Self::start(tools, NatsOptions::new(dir.path())).await?;
+        let server = Self::start(tools, NatsOptions { durability, ..NatsOptions::new(dir.path()) }).await?;
         Ok(Self { _temporary: Some(dir), ..server })
     }
 
@@ -254,8 +264,12 @@ impl NatsOptions {
     fn write_configuration(&self, member: Option<&Member>) -> Result<PathBuf, StartError> {
         let auth = self.credentials.as_ref().map_or("", |_| AUTH);
         let main = member.map_or(SINGLE, |_| CLUSTER);
+        let common = match self.durability {
+            Durability::Full => COMMON.to_owned(),
+            Durability::None => COMMON.replace(SYNC, "sync_interval: 2m"),
+        };
         let path = self.dir.join("nats.conf");
-        for (file, text) in [("common.conf", COMMON), ("auth.conf", auth), ("nats.conf", main)] {
+        for (file, text) in [("common.conf", &*common), ("auth.conf", auth), ("nats.conf", main)] {
             let file = self.dir.join(file);
             fs::write(&file, text).map_err(StartError::io("writing a file", file))?;
         }

@@ -33,7 +33,7 @@ const PID_FILE_STATUS_LINE: usize = 7;
 pub enum Durability {
     /// Nothing that was committed.
     Full,
-    /// Everything; for tests. A crash of Postgres alone still loses nothing.
+    /// Everything; for tests. A crash of the server alone still loses nothing.
     None,
 }
 
@@ -109,8 +109,7 @@ impl Postgres {
     pub async fn temporary_with(tools: &Tools, durability: Durability) -> Result<Self, StartError> {
         let user = OsUser::for_postgres()?;
         let dir = postgres_dir::temporary_dir(user.as_ref())?;
-        let options =
-            PostgresOptions { durability, ..PostgresOptions::new(dir.path(), TEMPLATE_PASSWORD) };
+        let options = PostgresOptions { durability, ..PostgresOptions::new(dir.path(), TEMPLATE_PASSWORD) };
         let postgres = Self::start(tools, options).await?;
         Ok(Self { _temporary: Some(dir), ..postgres })
     }

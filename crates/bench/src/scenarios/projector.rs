@@ -1,0 +1,277 @@
+//! The projector by itself: how fast does it catch up, how far behind is it at a high rate, how fast does a replay go?
+//!
+//! The log does not sync each message here, so that it can be filled fast and can give 5,000 events/s; reading from
+//! it costs the same. Postgres is durable. It has both cores, and so have the projector and the raw writer in its place;
+//! nats-server and the load share one of them.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use async_nats::jetstream::{self, context::PublishAckFuture};
+use natterjack_database::Client;
+use natterjack_domain::RoomId;
+use natterjack_eventlog::Subject;
+use natterjack_stack::Durability;
+use tokio::{
+    select,
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    Options,
+    accounting::usage,
+    cores, crowd,
+    installation::{Installation, Program},
+    load::{self, Latency},
+    reference::{
+        raw_log,
+        raw_rows::{Rows, Way},
+    },
+    report::{Goal, Row},
+};
+
+const ROOMS: usize = 100;
+const MEMBERS: usize = 20;
+const EVENTS_PER_SECOND: f64 = 5_000.0;
+/// Publishes without an acknowledgement yet, while the log is filled.
+const IN_FLIGHT: usize = 1_000;
+const RAW_BATCHES: [usize; 2] = [1_000, 5_000];
+const POLL: Duration = Duration::from_millis(2);
+const LIMIT: Duration = Duration::from_mins(2);
+
+pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
+    let (stored, replayed): (usize, usize) =
+        if options.quick { (50_000, 50_000) } else { (300_000, 1_000_000) };
+    let installation = Installation::start_on(Durability::None, &[]).await?;
+    cores::release(installation.postgres.pid());
+    let rooms = crowd::rooms(&installation.log().await?, ROOMS, MEMBERS).await?;
+    let rooms: Vec<RoomId> = rooms.into_iter().map(|room| room.id).collect();
+    let mut source = Source::connect(&installation, rooms).await?;
+    source.fill(stored).await?;
+
+    let mut client = installation.admin().await?;
+    let (mut rows, projector) = catch_up(&installation, &client, stored).await?;
+    let raw = raw(&installation, &client).await?;
+    let best =
+        raw.iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second)).context("raw rows were written")?;
+    rows[0] = rows[0].clone().beside(best.per_second).goal(Goal::RatioAtLeast(0.8));
+    rows[2] = rows[2].clone().beside(best.cpu);
+    rows.extend(raw.into_iter().map(|raw| Row::new(raw.name, raw.per_second, "events/s")));
+
+    rows.extend(lag(&options, &installation, &mut source, &projector, &client).await?);
+    source.fill(replayed.saturating_sub(source.published)).await?;
+    source.projected(&client).await?;
+    drop(projector);
+    rows.push(replay(&installation, &mut client).await?);
+    Ok(rows)
+}
+
+/// Publishes messages straight into the log.
+struct Source {
+    jetstream: jetstream::Context,
+    rooms: Vec<RoomId>,
+    published: usize,
+    /// Sequence of the last event whose acknowledgement was waited for.
+    last: u64,
+}
+
+impl Source {
+    async fn connect(installation: &Installation, rooms: Vec<RoomId>) -> anyhow::Result<Self> {
+        let client = async_nats::connect(installation.nats.url()).await?;
+        let context = jetstream::context::ContextBuilder::new().max_ack_inflight(4 * IN_FLIGHT);
+        Ok(Self { jetstream: context.build(client), rooms, published: 0, last: 0 })
+    }
+
+    async fn publish(&mut self) -> anyhow::Result<PublishAckFuture> {
+        let room = self.rooms[self.published % self.rooms.len()];
+        self.published += 1;
+        let (id, body) = raw_log::event(room, load::now())?;
+        let subject = Subject::timeline(room).to_string();
+        Ok(self.jetstream.publish_with_headers(subject, raw_log::headers(&id), body).await?)
+    }
+
+    async fn fill(&mut self, count: usize) -> anyhow::Result<()> {
+        let mut pending = VecDeque::new();
+        for _ in 0..count {
+            pending.push_back(self.publish().await?);
+            if pending.len() == IN_FLIGHT {
+                let oldest = pending.pop_front().context("some are pending")?;
+                self.last = oldest.await?.sequence;
+            }
+        }
+        for ack in pending {
+            self.last = ack.await?.sequence;
+        }
+        Ok(())
+    }
+
+    /// Waits until the read models reflect everything.
+    async fn projected(&self, client: &Client) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while checkpoint(client).await? < self.last {
+            ensure!(begun.elapsed() < LIMIT, "the projector does not catch up");
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+/// Up to where all tables reflect the stream: they move together.
+async fn checkpoint(client: &Client) -> anyhow::Result<u64> {
+    let row = client.query_opt("SELECT seq FROM read.checkpoints WHERE stream = 0", &[]).await?;
+    Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.unwrap_or(0).try_into()?)
+}
+
+/// From the start of the process until everything that was stored is applied: the rate, and the CPU of the projector,
+/// Postgres and nats-server.
+async fn catch_up(
+    installation: &Installation,
+    client: &Client,
+    stored: usize,
+) -> anyhow::Result<(Vec<Row>, Program)> {
+    client.batch_execute("CHECKPOINT").await?;
+    let end = installation.log().await?.last_seq(0).await?;
+    let (nats, postgres) = (installation.nats.pid(), installation.postgres.pid());
+    let cpu = |pid| Ok::<_, anyhow::Error>(usage(pid)?.cpu.as_secs_f64());
+    let before = [0.0, cpu(postgres)?, cpu(nats)?];
+    let begun = Instant::now();
+    let projector = installation.projector_on(cores::EITHER).await?;
+    while checkpoint(client).await? < end {
+        ensure!(begun.elapsed() < LIMIT, "the projector does not catch up");
+        sleep(POLL).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let after = [cpu(projector.pid())?, cpu(postgres)?, cpu(nats)?];
+    let mut rows = vec![Row::new("projector.catch_up", stored as f64 / seconds, "events/s")];
+    for (index, name) in ["projector", "postgres", "nats"].into_iter().enumerate() {
+        let per_million = (after[index] - before[index]) / stored as f64 * 1e6;
+        rows.push(Row::new(format!("projector.catch_up.{name}"), per_million, "CPU-s/million events"));
+    }
+    Ok((rows, projector))
+}
+
+struct RawRate {
+    name: String,
+    per_second: f64,
+    /// Postgres' CPU seconds for a million events.
+    cpu: f64,
+}
+
+/// The same rows without the projector.
+async fn raw(installation: &Installation, client: &Client) -> anyhow::Result<Vec<RawRate>> {
+    let rows = Rows::read(client).await?;
+    let mut second = installation.second_database("raw").await?;
+    let mut rates = Vec::new();
+    for way in Way::ALL {
+        for batch in RAW_BATCHES {
+            let before = usage(installation.postgres.pid())?.cpu;
+            let per_second = rows.write(&mut second, way, batch).await?;
+            let cpu =
+                (usage(installation.postgres.pid())?.cpu - before).as_secs_f64() / rows.len() as f64 * 1e6;
+            rates.push(RawRate { name: format!("projector.raw.{}.{batch}", way.name()), per_second, cpu });
+        }
+    }
+    Ok(rates)
+}
+
+/// How long an event takes from its acknowledgement until a reader sees what it did.
+async fn lag(
+    options: &Options,
+    installation: &Installation,
+    source: &mut Source,
+    projector: &Program,
+    client: &Client,
+) -> anyhow::Result<Vec<Row>> {
+    // What was written before is not to be synced now.
+    client.batch_execute("CHECKPOINT").await?;
+    let (acks, acked) = mpsc::unbounded_channel();
+    let processes = [projector.pid(), installation.postgres.pid(), installation.nats.pid()];
+    let cpu =
+        || processes.iter().map(|pid| Ok(usage(*pid)?.cpu.as_secs_f64())).collect::<anyhow::Result<Vec<_>>>();
+    let before = cpu()?;
+    let span = Duration::from_secs(if options.quick { 2 } else { 6 });
+    let (sent, histogram) = tokio::try_join!(steadily(source, span, acks), seen(client, acked))?;
+    let after = cpu()?;
+    ensure!(
+        sent as f64 > EVENTS_PER_SECOND * span.as_secs_f64() * 0.95,
+        "only {sent} events were stored in time"
+    );
+    let latency = Latency::of(&histogram);
+    let mut rows = vec![
+        Row::new("projector.lag.p50", latency.p50_ms, "ms"),
+        Row::new("projector.lag.p99", latency.p99_ms, "ms"),
+        Row::new("projector.lag.max", histogram.max() as f64 / 1e6, "ms").goal(Goal::AtMost(1_000.0)),
+    ];
+    for (index, name) in ["projector", "postgres", "nats"].into_iter().enumerate() {
+        let per_million = (after[index] - before[index]) / sent as f64 * 1e6;
+        rows.push(Row::new(format!("projector.lag.{name}"), per_million, "CPU-s/million events"));
+    }
+    Ok(rows)
+}
+
+/// Publishes at the rate; tells for each event when it was acknowledged.
+async fn steadily(
+    source: &mut Source,
+    span: Duration,
+    acks: mpsc::UnboundedSender<(u64, u64)>,
+) -> anyhow::Result<usize> {
+    let mut tick = interval(Duration::from_millis(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (begun, mut sent) = (Instant::now(), 0);
+    while begun.elapsed() < span {
+        tick.tick().await;
+        while (sent as f64) < begun.elapsed().as_secs_f64() * EVENTS_PER_SECOND {
+            let (ack, acks) = (source.publish().await?, acks.clone());
+            tokio::spawn(async move {
+                if let Ok(ack) = ack.await {
+                    let _ = acks.send((ack.sequence, load::now()));
+                }
+            });
+            sent += 1;
+        }
+    }
+    Ok(sent)
+}
+
+/// Looks at the checkpoint until every event that was acknowledged is behind it.
+async fn seen(
+    client: &Client,
+    mut acked: mpsc::UnboundedReceiver<(u64, u64)>,
+) -> anyhow::Result<hdrhistogram::Histogram<u64>> {
+    let mut histogram = load::histogram();
+    let (mut waiting, mut open) = (Vec::new(), true);
+    let mut look = interval(POLL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while open || !waiting.is_empty() {
+        select! {
+            ack = acked.recv(), if open => match ack {
+                Some(ack) => waiting.push(ack),
+                None => open = false,
+            },
+            _ = look.tick() => {
+                let (seq, now) = (checkpoint(client).await?, load::now());
+                waiting.retain(|(stored, at)| {
+                    let there = *stored <= seq;
+                    if there {
+                        histogram.saturating_record(now.saturating_sub(*at));
+                    }
+                    !there
+                });
+            }
+        }
+    }
+    Ok(histogram)
+}
+
+/// Makes the read models again from the second copy of the log.
+async fn replay(installation: &Installation, client: &mut Client) -> anyhow::Result<Row> {
+    client.batch_execute("CHECKPOINT").await?;
+    let (begun, mut events) = (Instant::now(), 0);
+    let pool = installation.pool("natterjack_migrator");
+    natterjack_projection::rebuild(&pool, |progress| events = progress.done).await?;
+    Ok(Row::new("projector.replay", events as f64 / begun.elapsed().as_secs_f64(), "events/s"))
+}
