@@ -61,6 +61,9 @@ pub struct Heads {
 impl Log {
     /// Up to `max` stored messages of stream `stream` from `from` on, in order and without leaving any out.
     /// A message that is no event is given as what is known of it. Empty at the end of the stream.
+    ///
+    /// Asked over the connection that carries live events: what was subscribed to before hears of whatever comes after
+    /// the answer.
     pub async fn run(
         &self,
         stream: u16,
@@ -74,8 +77,7 @@ impl Log {
             max_bytes: Some(BATCH_MAX_BYTES),
             ..Request::default()
         };
-        let messages = self.batch(&self.replay, stream, &request).await?;
-        Ok(messages.into_iter().map(Event::from_message).collect())
+        self.batch(&self.live, stream, &request, Event::from_message).await
     }
 
     /// Up to `max` events of a topic after `after`, in order. Costs the log more the farther they lie apart, and
@@ -104,8 +106,9 @@ impl Log {
             max_bytes: Some(BATCH_MAX_BYTES),
             ..Request::default()
         };
-        let messages = self.batch(&self.replay, topic.stream(self.config.streams), &request).await?;
-        Ok(messages.into_iter().filter_map(|m| Event::from_message(m).ok()).collect())
+        let stream = topic.stream(self.config.streams);
+        let events = self.batch(&self.replay, stream, &request, Event::from_message).await?;
+        Ok(events.into_iter().filter_map(Result::ok).collect())
     }
 
     /// The heads of one topic, asked over the connection that carries its live events: what was subscribed to
@@ -120,8 +123,9 @@ impl Log {
         let request =
             Request { multi_last: Some(topics.iter().map(Topic::all_kinds).collect()), ..Request::default() };
         let mut heads = vec![Heads::default(); topics.len()];
-        for message in self.batch(&self.live, stream, &request).await? {
-            let Ok(event) = Event::from_message(message) else { continue };
+        for event in
+            self.batch(&self.live, stream, &request, Event::from_message).await?.into_iter().flatten()
+        {
             for (topic, heads) in topics.iter().zip(&mut heads) {
                 if *topic == event.subject.topic {
                     match event.subject.kind {
@@ -141,38 +145,41 @@ impl Log {
         found.map(|stream| stream.cached_info().state.last_sequence).map_err(|_| ReadError::Unavailable)
     }
 
-    async fn batch(
+    /// `read` gets each message as it comes: their headers cost more than the messages, and need not pile up.
+    async fn batch<T>(
         &self,
         connection: &Connection,
         stream: u16,
         request: &Request,
-    ) -> Result<Vec<Message>, ReadError> {
+        read: impl Fn(Message) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         if !connection.link.borrow().connected {
             return Err(ReadError::Unavailable);
         }
-        timeout(self.config.read_timeout, exchange(connection, stream, request))
+        timeout(self.config.read_timeout, exchange(connection, stream, request, read))
             .await
             .unwrap_or(Err(ReadError::Timeout))
     }
 }
 
-async fn exchange(
+async fn exchange<T>(
     connection: &Connection,
     stream: u16,
     request: &Request,
-) -> Result<Vec<Message>, ReadError> {
+    read: impl Fn(Message) -> T,
+) -> Result<Vec<T>, ReadError> {
     let client = &connection.client;
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Unavailable)?;
     let body = serde_json::to_vec(request).expect("a request is plain data");
     let subject = format!("$JS.API.DIRECT.GET.{}", stream_name(stream));
     client.publish_with_reply(subject, inbox, body.into()).await.map_err(|_| ReadError::Unavailable)?;
-    let mut messages: Vec<Message> = vec![];
+    let (mut messages, mut pending) = (vec![], None);
     while let Some(message) = answers.next().await {
         match message.status.map(|s| s.as_u16()) {
             None => {
-                check_pending(messages.last(), &message)?;
-                messages.push(message);
+                pending = check_pending(pending, &message)?;
+                messages.push(read(message));
             }
             Some(204 | 404) => return Ok(messages),
             Some(503) => return Err(ReadError::Unavailable),
@@ -186,11 +193,11 @@ async fn exchange(
 }
 
 /// Each answer says how many are left after it: a lost one shows.
-fn check_pending(before: Option<&Message>, now: &Message) -> Result<(), ReadError> {
-    let pending = |m: &Message| m.headers.as_ref().and_then(|h| number(h, "Nats-Num-Pending"));
-    match (before.and_then(pending), pending(now)) {
+fn check_pending(before: Option<u64>, message: &Message) -> Result<Option<u64>, ReadError> {
+    let now = message.headers.as_ref().and_then(|headers| number(headers, "Nats-Num-Pending"));
+    match (before, now) {
         // What is appended meanwhile may add to it, never take away more than one.
         (Some(before), Some(now)) if now + 1 < before => Err(ReadError::Incomplete),
-        _ => Ok(()),
+        _ => Ok(now),
     }
 }

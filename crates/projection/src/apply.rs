@@ -1,6 +1,7 @@
 //! Applies a batch of one stream, exactly once.
 
 use deadpool_postgres::{GenericClient, Transaction};
+use futures_util::try_join;
 use natterjack_database::Connection;
 
 use crate::{
@@ -106,30 +107,32 @@ pub async fn apply(
 }
 
 async fn begin(work: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    batch::begin(work, LIVE).await?;
-    // Not together with the former: names are looked up after a swap that this may have waited for.
-    let lock = work.prepare_cached("SELECT pg_advisory_xact_lock_shared($1)").await?;
-    work.execute(&lock, &[&LIVE_LOCK]).await?;
+    // A statement of its own, before all others: names are looked up after a swap that it may have waited for.
+    let lock = format!("SELECT pg_advisory_xact_lock_shared({LIVE_LOCK})");
+    try_join!(batch::begin(work, LIVE), work.batch_execute(&lock))?;
     Ok(())
 }
 
 /// Reads the checkpoints and keeps others from moving them.
 async fn lock(work: &Transaction<'_>, stream: u16, epoch: &str) -> Result<Checkpoints, ApplyError> {
-    let mut seqs = [0; 2];
-    for (table, seq) in ["log.checkpoints", "checkpoints"].into_iter().zip(&mut seqs) {
-        let sql = format!("SELECT epoch, seq FROM {table} WHERE stream = $1 FOR UPDATE");
-        let statement = work.prepare_cached(&sql).await?;
-        let row = work.query_opt(&statement, &[&number::stream(stream)]).await?;
-        // Gone since `open`: the tables were emptied or replaced.
-        let row = row.ok_or(ApplyError::Superseded { reached: 0 })?;
-        let stored: String = row.try_get(0)?;
-        if stored != epoch {
-            return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
-        }
-        *seq = unsigned(row.try_get(1)?);
-    }
-    let [log, read] = seqs;
+    let (log, read) = try_join!(
+        lock_in(work, "log.checkpoints", stream, epoch),
+        lock_in(work, "checkpoints", stream, epoch)
+    )?;
     Ok(Checkpoints { log, read })
+}
+
+async fn lock_in(work: &Transaction<'_>, table: &str, stream: u16, epoch: &str) -> Result<u64, ApplyError> {
+    let sql = format!("SELECT epoch, seq FROM {table} WHERE stream = $1 FOR UPDATE");
+    let statement = work.prepare_cached(&sql).await?;
+    let row = work.query_opt(&statement, &[&number::stream(stream)]).await?;
+    // Gone since `open`: the tables were emptied or replaced.
+    let row = row.ok_or(ApplyError::Superseded { reached: 0 })?;
+    let stored: String = row.try_get(0)?;
+    if stored != epoch {
+        return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
+    }
+    Ok(unsigned(row.try_get(1)?))
 }
 
 /// The last sequence of a batch that can be applied now.

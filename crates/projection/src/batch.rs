@@ -1,17 +1,19 @@
 //! Folds entries into the rows of one schema, within the caller's transaction.
 
 use deadpool_postgres::{GenericClient, Transaction};
-use tokio_postgres::Error;
+use tokio_postgres::{Error, error::SqlState};
 use tracing::error;
 
 use crate::{
     entry::Entry,
-    fold::{Changes, Decoded, Keys, Notice, Parked, fold},
+    fold::{Changes, Keys, Notice, Parked, Repeats, fold},
     load, write,
 };
 
 /// The schema that the fronts read.
 pub const LIVE: &str = "read";
+/// The index that holds a message's id once in its room.
+const MESSAGE_KEY: &str = "messages_mid_key";
 
 /// What folding did, apart from the rows.
 #[derive(Debug, Default)]
@@ -35,25 +37,25 @@ pub async fn begin(work: &impl GenericClient, schema: &str) -> Result<(), Error>
 /// Folds `entries`. When Postgres refuses what an event holds, folds them one by one and parks that event:
 /// it never stops the others. The transaction stays usable unless an error is returned.
 pub async fn fold_into(work: &mut Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<Folded, Error> {
-    match attempt(work, stream, entries.iter().map(Decoded::new).collect()).await {
-        Err(error) if is_poison(&error) && entries.len() > 1 => {
-            let mut all = Folded::default();
-            for entry in entries {
-                let one = one(work, stream, entry).await?;
-                all.parked.extend(one.parked);
-                all.notices.extend(one.notices);
-            }
-            Ok(all)
-        }
-        Err(error) if is_poison(&error) && entries.len() == 1 => {
-            park(work, stream, &entries[0], &error).await
-        }
-        result => result,
+    let mut result = attempt(work, stream, entries, Repeats::Refused).await;
+    if result.as_ref().is_err_and(is_repeat) {
+        result = attempt(work, stream, entries, Repeats::LookedFor).await;
     }
+    if !result.as_ref().is_err_and(is_poison) {
+        return result;
+    }
+    let mut all = Folded::default();
+    for entry in entries {
+        let one = one(work, stream, entry).await?;
+        all.parked.extend(one.parked);
+        all.notices.extend(one.notices);
+    }
+    Ok(all)
 }
 
 async fn one(work: &mut Transaction<'_>, stream: u16, entry: &Entry) -> Result<Folded, Error> {
-    match attempt(work, stream, vec![Decoded::new(entry)]).await {
+    let one = std::slice::from_ref(entry);
+    match attempt(work, stream, one, Repeats::LookedFor).await {
         Err(error) if is_poison(&error) => park(work, stream, entry, &error).await,
         result => result,
     }
@@ -69,17 +71,31 @@ async fn park(
     error!(stream, seq = entry.seq, error = error as &dyn std::error::Error, "Postgres refuses an event");
     let code = error.code().map_or("", |state| state.code());
     let fact = Err(format!("Postgres refuses it (SQLSTATE {code})"));
-    attempt(work, stream, vec![Decoded { entry, fact }]).await
+    let refused = Entry { fact, ..entry.clone() };
+    attempt(work, stream, &[refused], Repeats::LookedFor).await
 }
 
-async fn attempt(work: &mut Transaction<'_>, stream: u16, batch: Vec<Decoded<'_>>) -> Result<Folded, Error> {
+async fn attempt(
+    work: &mut Transaction<'_>,
+    stream: u16,
+    entries: &[Entry],
+    repeats: Repeats,
+) -> Result<Folded, Error> {
     let savepoint = work.transaction().await?;
-    let known = load::load(&savepoint, &Keys::of(&batch)).await?;
-    let changes = fold(batch, known);
+    let known = load::load(&savepoint, &Keys::of(entries, repeats)).await?;
+    let changes = fold(entries, known);
     write::changes(&savepoint, stream, &changes).await?;
     savepoint.commit().await?;
     let Changes { parked, notices, .. } = changes;
     Ok(Folded { parked, notices })
+}
+
+/// Whether a message of the batch was posted before.
+fn is_repeat(error: &Error) -> bool {
+    let error = error.as_db_error();
+    error.is_some_and(|error| {
+        *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some(MESSAGE_KEY)
+    })
 }
 
 /// Whether the error is about what was to be stored: data exceptions (22), constraints (23), limits of a

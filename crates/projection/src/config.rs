@@ -27,8 +27,8 @@ impl Config {
 pub struct Pace {
     /// Events in one transaction at most. More than some thousand gain nothing.
     pub batch_events_max: usize,
-    /// A batch that leaves nothing behind begins this long after the one before it, so that a steady
-    /// trickle makes batches too.
+    /// After a batch that left nothing behind the next one begins this long after it began, so that a steady
+    /// trickle makes batches too. The first event after a pause does not wait.
     pub batch_interval: Duration,
     /// The log is looked at this often when no live event says that there is something.
     pub tick: Duration,
@@ -43,8 +43,8 @@ impl Pace {
     /// Reads `NATTERJACK_PROJECTOR_BATCH_EVENTS`, `…_BATCH_MS`, `…_TICK_MS` and `…_RETRY_MS`.
     pub fn read(r: &mut Reader) -> Self {
         Self {
-            batch_events_max: r.in_range("NATTERJACK_PROJECTOR_BATCH_EVENTS", 1_000, 1..=10_000),
-            batch_interval: Duration::from_millis(r.in_range("NATTERJACK_PROJECTOR_BATCH_MS", 10, 0..=1_000)),
+            batch_events_max: r.in_range("NATTERJACK_PROJECTOR_BATCH_EVENTS", 5_000, 1..=10_000),
+            batch_interval: Duration::from_millis(r.in_range("NATTERJACK_PROJECTOR_BATCH_MS", 40, 0..=1_000)),
             tick: Duration::from_millis(r.in_range("NATTERJACK_PROJECTOR_TICK_MS", 250, 10..=60_000)),
             retry_delay_max: Duration::from_millis(r.in_range(
                 "NATTERJACK_PROJECTOR_RETRY_MS",

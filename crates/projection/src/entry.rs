@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use natterjack_domain::user;
+use natterjack_domain::{RoomId, user};
 use natterjack_eventlog::{Event, Kind, NotAnEvent, Subject, Topic};
 use natterjack_wire::{Fact, StoredEvent};
 
@@ -18,12 +18,14 @@ pub struct Entry {
     /// Whether a front wrote it.
     pub known: bool,
     pub body: Bytes,
+    /// What it says or, in words that a replay repeats, why it counts for nothing.
+    pub fact: Result<Fact, String>,
 }
 
 impl From<Event> for Entry {
     fn from(event: Event) -> Self {
         let Event { subject, seq, ts, known, body, .. } = event;
-        Self { seq, subject: Some(subject), ts, known, body }
+        Self::new(seq, subject, ts, known, body)
     }
 }
 
@@ -37,28 +39,40 @@ pub(crate) fn read(message: Result<Event, NotAnEvent>) -> Result<Entry, NotAnEve
 }
 
 impl Entry {
-    /// A message that is no event of the log's.
-    pub fn foreign(seq: u64) -> Self {
-        Self { seq, subject: None, ts: String::new(), known: false, body: Bytes::new() }
+    pub fn new(seq: u64, subject: Subject, ts: String, known: bool, body: Bytes) -> Self {
+        let fact = read_fact(subject, known, &body);
+        Self { seq, subject: Some(subject), ts, known, body, fact }
     }
 
-    /// What the event says, or, in words that a replay repeats, why it counts for nothing.
-    pub fn fact(&self) -> Result<Fact, String> {
-        let subject = self.subject.ok_or("not an event of the log")?;
-        if !self.known {
-            return Err("no front wrote it".into());
-        }
-        let fact = StoredEvent::decode(&self.body).map_err(|error| chain(&error))?.fact();
-        if !belongs(&fact, subject) {
-            return Err("an event of this type does not belong on this subject".into());
-        }
-        if let Fact::User(user::Event::Read { seq, .. }) = &fact
-            && i64::try_from(*seq).is_err()
-        {
-            return Err("the sequence is beyond every sequence".into());
-        }
-        Ok(fact)
+    /// A message that is no event of the log's.
+    pub fn foreign(seq: u64) -> Self {
+        let fact = Err("not an event of the log".into());
+        Self { seq, subject: None, ts: String::new(), known: false, body: Bytes::new(), fact }
     }
+
+    /// The room whose subject it stands on.
+    pub fn room(&self) -> Option<RoomId> {
+        match self.subject {
+            Some(Subject { topic: Topic::Room(room), .. }) => Some(room),
+            _ => None,
+        }
+    }
+}
+
+fn read_fact(subject: Subject, known: bool, body: &[u8]) -> Result<Fact, String> {
+    if !known {
+        return Err("no front wrote it".into());
+    }
+    let fact = StoredEvent::decode(body).map_err(|error| chain(&error))?.fact();
+    if !belongs(&fact, subject) {
+        return Err("an event of this type does not belong on this subject".into());
+    }
+    if let Fact::User(user::Event::Read { seq, .. }) = &fact
+        && i64::try_from(*seq).is_err()
+    {
+        return Err("the sequence is beyond every sequence".into());
+    }
+    Ok(fact)
 }
 
 /// Only a person's own feed speaks of the person, and only a room's subjects speak of the room: readers of one
@@ -86,14 +100,14 @@ fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use natterjack_domain::{EventId, RoomId, UserId};
+    use natterjack_domain::{EventId, UserId};
     use natterjack_wire::event::EventBody;
 
     use super::*;
 
     fn entry(subject: Subject, by: UserId, body: EventBody) -> Entry {
         let body = StoredEvent { v: 1, id: EventId::random(), by, body }.encode();
-        Entry { seq: 1, subject: Some(subject), ts: "t".into(), known: true, body }
+        Entry::new(1, subject, "t".into(), true, body)
     }
 
     #[test]
@@ -103,25 +117,23 @@ mod tests {
         let read = |seq| EventBody::UserRead { room, seq };
         let misplaced = "an event of this type does not belong on this subject";
         let good = entry(Subject::state(room), user, joined.clone());
-        assert!(good.fact().is_ok());
-        assert!(entry(Subject::feed(user), user, read(7)).fact().is_ok());
+        assert!(good.fact.is_ok());
+        assert!(entry(Subject::feed(user), user, read(7)).fact.is_ok());
+        let on_state = |known, body| Entry::new(1, Subject::state(room), "t".into(), known, body);
         let newer = Bytes::from_static(br#"{"v":2,"type":"room.merged"}"#);
         let cases = [
             (Entry::foreign(1), "not an event of the log"),
-            (Entry { known: false, ..good.clone() }, "no front wrote it"),
-            (
-                Entry { body: newer, ..good.clone() },
-                "version 2 is newer than this program, which reads up to 1",
-            ),
+            (on_state(false, good.body), "no front wrote it"),
+            (on_state(true, newer), "version 2 is newer than this program, which reads up to 1"),
             (entry(Subject::timeline(room), user, joined.clone()), misplaced),
             (entry(Subject::feed(user), user, joined), misplaced),
             (entry(Subject::feed(other), user, read(7)), misplaced),
             (entry(Subject::feed(user), user, read(u64::MAX)), "the sequence is beyond every sequence"),
         ];
         for (entry, expected) in cases {
-            assert_eq!(entry.fact(), Err(expected.to_owned()));
+            assert_eq!(entry.fact, Err(expected.to_owned()));
         }
-        let garbage = Entry { body: Bytes::from_static(b"\xff{"), ..good };
-        assert!(garbage.fact().unwrap_err().starts_with("not a stored event: "));
+        let garbage = on_state(true, Bytes::from_static(b"\xff{"));
+        assert!(garbage.fact.unwrap_err().starts_with("not a stored event: "));
     }
 }

@@ -10,29 +10,17 @@ use natterjack_domain::{
     message::{self, Message},
     room, user,
 };
-use natterjack_eventlog::{Subject, Topic};
 use natterjack_wire::Fact;
 
 use crate::entry::Entry;
 
-/// An entry and what it means, or why it counts for nothing.
-#[derive(Debug)]
-pub struct Decoded<'a> {
-    pub entry: &'a Entry,
-    pub fact: Result<Fact, String>,
-}
-
-impl<'a> Decoded<'a> {
-    pub fn new(entry: &'a Entry) -> Self {
-        Self { entry, fact: entry.fact() }
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        match self.entry.subject {
-            Some(Subject { topic: Topic::Room(room), .. }) => Some(room),
-            _ => None,
-        }
-    }
+/// Whether a message that is posted may have been posted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// Then Postgres refuses the batch (`messages_mid_key`), and the caller has to fold it again with the rows known. The
+    /// log has dropped nearly all of them, and to look for each message costs a tenth of writing it.
+    Refused,
+    LookedFor,
 }
 
 /// The rows that a batch depends on.
@@ -44,21 +32,24 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn of(batch: &[Decoded<'_>]) -> Self {
+    pub fn of(batch: &[Entry], repeats: Repeats) -> Self {
         let mut keys = Self::default();
-        for decoded in batch {
-            let Some(room) = decoded.room() else { continue };
+        for entry in batch {
+            let Some(room) = entry.room() else { continue };
             keys.rooms.insert(room);
-            match &decoded.fact {
+            match &entry.fact {
                 Ok(Fact::Room(
                     room::Event::MemberJoined { user, .. } | room::Event::MemberLeft { user, .. },
                 )) => {
                     keys.members.insert((room, *user));
                 }
+                Ok(Fact::Message(message::Event::Posted { id, .. })) => {
+                    if repeats == Repeats::LookedFor {
+                        keys.messages.insert((room, *id));
+                    }
+                }
                 Ok(Fact::Message(
-                    message::Event::Posted { id, .. }
-                    | message::Event::Edited { id, .. }
-                    | message::Event::Recalled { id, .. },
+                    message::Event::Edited { id, .. } | message::Event::Recalled { id, .. },
                 )) => {
                     keys.messages.insert((room, *id));
                 }
@@ -169,10 +160,10 @@ pub struct Changes {
 }
 
 /// Folds a batch, in the order of its stream. `known` holds the rows of the batch's [`Keys`].
-pub fn fold(batch: Vec<Decoded<'_>>, known: Known) -> Changes {
+pub fn fold(batch: &[Entry], known: Known) -> Changes {
     let mut fold = Fold { known, posted: HashMap::new(), changes: Changes::default() };
-    for decoded in batch {
-        fold.push(decoded);
+    for entry in batch {
+        fold.push(entry);
     }
     fold.changes
 }
@@ -185,9 +176,8 @@ struct Fold {
 }
 
 impl Fold {
-    fn push(&mut self, decoded: Decoded<'_>) {
-        let entry = decoded.entry;
-        match (decoded.room(), decoded.fact) {
+    fn push(&mut self, entry: &Entry) {
+        match (entry.room(), entry.fact.clone()) {
             (Some(room), Ok(Fact::Room(event))) => self.room(room, event, entry),
             (Some(room), Ok(Fact::Message(event))) => self.message(room, event, entry),
             (_, Ok(Fact::User(event))) => self.user(event, entry),

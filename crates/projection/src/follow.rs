@@ -11,9 +11,9 @@ use natterjack_eventlog::{Log, NotAnEvent, ReadError, StreamError};
 use natterjack_runtime::lifecycle::Shutdown;
 use tokio::{
     select,
-    sync::Notify,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     health::Health,
     metrics,
     recheck::Recheck,
+    wake::Wake,
 };
 
 /// How often the end of the stream is asked for.
@@ -38,7 +39,6 @@ pub struct Follower {
     pub pool: Pool,
     pub pace: Pace,
     pub health: Health,
-    pub wake: Arc<Notify>,
     pub recheck: Arc<Recheck>,
     pub shutdown: Shutdown,
 }
@@ -53,6 +53,8 @@ enum FollowError {
     Unplaced(#[from] NotAnEvent),
     #[error("the log ends at {last}, but the tables reflect it up to {applied}: an older copy of the log?")]
     Behind { last: u64, applied: u64 },
+    #[error("listening to the log failed")]
+    Wake(#[from] natterjack_eventlog::FollowError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
@@ -66,7 +68,7 @@ impl From<natterjack_database::Error> for FollowError {
 impl FollowError {
     const fn kind(&self) -> &'static str {
         match self {
-            Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) => "log",
+            Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) | Self::Wake(_) => "log",
             Self::Behind { .. } => "behind",
             Self::Apply(ApplyError::Database(_)) => "postgres",
             Self::Apply(ApplyError::Superseded { .. }) => "superseded",
@@ -160,36 +162,50 @@ impl Follower {
             self.measure(&mut place, entries.first()).await?;
             if entries.is_empty() {
                 self.working();
-                if self.idle().await.is_none() {
-                    return Ok(());
-                }
-                self.check_epoch(&place).await?;
-                entries = self.read(place.applied + 1).await?;
+                entries = self.next(&place).await?;
                 continue;
             }
             let begun = Instant::now();
             let full = entries.len() >= self.pace.batch_events_max;
-            let next = async {
-                let after = entries.last().map_or(0, |last| last.seq);
-                if full { self.read(after + 1).await } else { Ok(Vec::new()) }
-            };
-            // While Postgres works on one batch, the log gives the next.
-            let applying = self.pool.bounded(apply(client, self.stream, &place.epoch, &entries));
-            let (applied, next) = tokio::join!(applying, next);
-            let applied = applied?;
+            // While Postgres works on one batch, the log gives the next, which is decoded too.
+            let after = entries.last().map_or(0, |last| last.seq);
+            let next = full.then(|| AbortOnDropHandle::new(tokio::spawn(self.read(after + 1))));
+            let applying = Box::pin(apply(client, self.stream, &place.epoch, &entries));
+            let applied = self.pool.bounded(applying).await?;
             self.applied(&mut place, &applied, begun.elapsed()).await;
-            entries = next?;
-            if !full {
+            entries = if let Some(next) = next {
+                next.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?
+            } else {
                 sleep(self.pace.batch_interval.saturating_sub(begun.elapsed())).await;
-                entries = self.read(place.applied + 1).await?;
-            }
+                self.read(place.applied + 1).await?
+            };
         }
         Ok(())
     }
 
-    async fn read(&self, from: u64) -> Result<Vec<Entry>, FollowError> {
-        let messages = self.log.run(self.stream, from, self.pace.batch_events_max).await?;
-        Ok(messages.into_iter().map(entry::read).collect::<Result<_, _>>()?)
+    fn read(&self, from: u64) -> impl Future<Output = Result<Vec<Entry>, FollowError>> + Send + use<> {
+        let (log, stream, max) = (self.log.clone(), self.stream, self.pace.batch_events_max);
+        async move {
+            let messages = log.run(stream, from, max).await?;
+            Ok(messages.into_iter().map(entry::read).collect::<Result<_, _>>()?)
+        }
+    }
+
+    /// What follows a place that was the end of the stream a moment ago. Empty after a tick without anything, and
+    /// when draining begins.
+    async fn next(&self, place: &Place) -> Result<Vec<Entry>, FollowError> {
+        let wake = Wake::subscribe(&self.log, self.stream).await?;
+        self.check_epoch(place).await?;
+        let missed = self.read(place.applied + 1).await?;
+        if !missed.is_empty() {
+            return Ok(missed);
+        }
+        select! {
+            _ = timeout(self.pace.tick, wake.stirred()) => {}
+            () = self.shutdown.draining() => return Ok(Vec::new()),
+        }
+        self.check_epoch(place).await?;
+        self.read(place.applied + 1).await
     }
 
     async fn applied(&self, place: &mut Place, applied: &Applied, took: Duration) {
@@ -202,14 +218,6 @@ impl Follower {
     fn working(&self) {
         self.health.set(self.stream, None);
         metrics::halted(self.stream, false);
-    }
-
-    /// Waits for a sign of something new, or for the tick; `None` when draining begins.
-    async fn idle(&self) -> Option<()> {
-        select! {
-            _ = timeout(self.pace.tick, self.wake.notified()) => Some(()),
-            () = self.shutdown.draining() => None,
-        }
     }
 
     /// After a reconnect the stream may be another one.

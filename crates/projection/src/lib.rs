@@ -11,6 +11,7 @@ mod announce;
 mod apply;
 mod batch;
 mod config;
+mod copy;
 mod entry;
 pub mod fold;
 mod follow;

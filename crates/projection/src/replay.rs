@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Events folded in one transaction.
-const BATCH_EVENTS: i64 = 1_000;
+const BATCH_EVENTS: i64 = 5_000;
 /// What may be left to fold when the last step begins, which others may have to wait for.
 const REMAINDER_EVENTS: u64 = 1_000;
 /// Held by whoever rebuilds or verifies: one at a time ("njreplay").
@@ -175,11 +175,6 @@ fn entry(row: &Row) -> Result<Entry, Error> {
         (Some(id), 2) => Subject::feed(UserId::from_uuid(id)),
         _ => return Ok(Entry::foreign(seq)),
     };
-    Ok(Entry {
-        seq,
-        subject: Some(subject),
-        known: row.try_get(3)?,
-        ts: row.try_get(4)?,
-        body: Bytes::from(row.try_get::<_, Vec<u8>>(5)?),
-    })
+    let body = Bytes::from(row.try_get::<_, Vec<u8>>(5)?);
+    Ok(Entry::new(seq, subject, row.try_get(4)?, row.try_get(3)?, body))
 }

@@ -9,7 +9,7 @@ use natterjack_runtime::{
     metrics::InstallError,
     ops::{self, Readiness},
 };
-use tokio::{net::TcpListener, select, sync::Notify, task::JoinSet, time::sleep};
+use tokio::{net::TcpListener, select, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -19,7 +19,6 @@ use crate::{
     health::Health,
     metrics,
     recheck::Recheck,
-    wake,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -58,18 +57,14 @@ pub async fn project(config: &Config, readiness: &Readiness, shutdown: &Shutdown
     database.pool_size = database.pool_size.max(usize::from(log.streams()));
     let pool = pool(&database);
     let recheck = Arc::new(Recheck::default());
-    let mut listeners = JoinSet::new();
     let mut followers = JoinSet::new();
     for stream in 0..log.streams() {
-        let wake = Arc::new(Notify::new());
-        listeners.spawn(wake::listen(log.clone(), stream, wake.clone()));
         let follower = Follower {
             stream,
             log: log.clone(),
             pool: pool.clone(),
             pace: config.pace,
             health: health.clone(),
-            wake,
             recheck: recheck.clone(),
             shutdown: shutdown.clone(),
         };

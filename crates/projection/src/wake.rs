@@ -1,35 +1,30 @@
-//! Says that a stream may have something new: sooner than a tick would, and no more than that.
+//! Says that a stream has something new: sooner than a tick would, and no more than that.
 
-use std::{sync::Arc, time::Duration};
+use std::{future, pin::Pin};
 
-use futures_util::{StreamExt, stream::select_all};
+use futures_util::{Stream, StreamExt, stream::select_all};
 use natterjack_eventlog::{FollowError, Log, PARTITIONS};
-use tokio::{sync::Notify, time::sleep};
-use tracing::debug;
 
-const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// One sign of life of a stream. A projector that is busy has none: whatever the stream republished to it would cost
+/// the log a delivery for every event.
+pub struct Wake(Pin<Box<dyn Stream<Item = ()> + Send>>);
 
-/// Notifies `wake` of every event that the stream republishes; many at once are one. Does not end by itself.
-pub async fn listen(log: Log, stream: u16, wake: Arc<Notify>) {
-    loop {
-        match notify(&log, stream, &wake).await {
-            Ok(()) => debug!(stream, "the live subscription ended"),
-            Err(error) => debug!(stream, error = &error as &dyn std::error::Error, "cannot subscribe"),
+impl Wake {
+    /// What is read from the log after this, by [`Log::run`], or else stirs it: nothing falls in between.
+    pub async fn subscribe(log: &Log, stream: u16) -> Result<Self, FollowError> {
+        let mut live = Vec::new();
+        for subject in subjects(stream, log.streams()) {
+            live.push(log.listen_once(&subject).await?);
         }
-        sleep(RETRY_DELAY).await;
+        Ok(Self(Box::pin(select_all(live).map(drop))))
     }
-}
 
-async fn notify(log: &Log, stream: u16, wake: &Notify) -> Result<(), FollowError> {
-    let mut live = Vec::new();
-    for subject in subjects(stream, log.streams()) {
-        live.push(log.listen(&subject).await?);
+    /// Waits for the next event that the stream republishes. Ephemeral, like all that is live: use it with a limit.
+    pub async fn stirred(mut self) {
+        if self.0.next().await.is_none() {
+            future::pending::<()>().await;
+        }
     }
-    let mut live = select_all(live);
-    while live.next().await.is_some() {
-        wake.notify_one();
-    }
-    Ok(())
 }
 
 /// The republished subjects of a stream, without the ephemeral signals beside them.

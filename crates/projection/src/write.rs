@@ -1,14 +1,20 @@
-//! Writes the changes of a batch: one statement for each table and kind of change, arrays for columns.
+//! Writes the changes of a batch: one statement for each table and kind of change, arrays for columns; the tables that
+//! grow with every event are copied into.
 //!
 //! The read tables are those of the schema that the search path names.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use natterjack_eventlog::{Kind, Topic};
 use tokio::join;
-use tokio_postgres::{Error, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    Error,
+    error::SqlState,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 use crate::{
+    copy::Rows,
     entry::Entry,
     fold::{Changes, Content, Mark},
     number::{self, signed},
@@ -22,22 +28,23 @@ async fn put(work: &Transaction<'_>, sql: &str, columns: &Columns<'_>) -> Result
     Ok(())
 }
 
-/// Keeps the entries in the second copy of the log; those that it holds already stay as they are.
+/// Keeps the entries, which follow each other, in the second copy of the log. What it holds of them already, which
+/// is nothing unless an operator has set its checkpoint back, is written anew.
 pub async fn events(work: &Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO log.events (stream, seq, topic, kind, known, ts, body)
-        SELECT $1::smallint, * FROM UNNEST(
-            $2::bigint[], $3::uuid[], $4::smallint[], $5::boolean[], $6::text[], $7::bytea[])
-        ON CONFLICT DO NOTHING";
-    if entries.is_empty() {
-        return Ok(());
+    const CLEAR: &str = "DELETE FROM log.events WHERE stream = $1 AND seq BETWEEN $2 AND $3";
+    const SQL: &str = "COPY log.events (stream, seq, topic, kind, known, ts, body) FROM STDIN BINARY";
+    const TYPES: &[Type] =
+        &[Type::INT2, Type::INT8, Type::UUID, Type::INT2, Type::BOOL, Type::TEXT, Type::BYTEA];
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+    let stream = number::stream(stream);
+    put(work, CLEAR, &[&stream, &signed(first.seq), &signed(last.seq)]).await?;
+    let mut rows = Rows::new(TYPES);
+    for entry in entries {
+        let (topic, kind) = place(entry);
+        let body = &entry.body[..];
+        rows.push(&[&stream, &signed(entry.seq), &topic, &kind, &entry.known, &entry.ts, &body]);
     }
-    let places = entries.iter().map(place);
-    let (topics, kinds): (Vec<Option<Uuid>>, Vec<i16>) = places.unzip();
-    let seqs: Vec<i64> = entries.iter().map(|e| signed(e.seq)).collect();
-    let known: Vec<bool> = entries.iter().map(|e| e.known).collect();
-    let ts: Vec<&str> = entries.iter().map(|e| e.ts.as_str()).collect();
-    let bodies: Vec<&[u8]> = entries.iter().map(|e| &e.body[..]).collect();
-    put(work, SQL, &[&number::stream(stream), &seqs, &topics, &kinds, &known, &ts, &bodies]).await
+    rows.send(work, SQL).await
 }
 
 /// The columns `topic` and `kind` of `log.events`.
@@ -144,43 +151,47 @@ async fn left(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
 }
 
 async fn posted(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO messages (room, mid, author, cid, ordinal, reply_to, seq, posted_at, body,
-                                             edited_seq, edited_at, recalled_seq, recalled_at)
-        SELECT * FROM UNNEST(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[],
-            $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[], $13::text[])";
-    let posted = &changes.posted;
-    if posted.is_empty() {
+    const SQL: &str = "COPY messages (room, mid, author, cid, ordinal, reply_to, seq, posted_at, body,
+                                      edited_seq, edited_at, recalled_seq, recalled_at) FROM STDIN BINARY";
+    const TYPES: &[Type] = &[
+        Type::UUID,
+        Type::UUID,
+        Type::UUID,
+        Type::UUID,
+        Type::INT8,
+        Type::UUID,
+        Type::INT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::TEXT,
+        Type::INT8,
+        Type::TEXT,
+    ];
+    if changes.posted.is_empty() {
         return Ok(());
     }
-    let rooms: Vec<Uuid> = posted.iter().map(|m| *m.room.as_uuid()).collect();
-    let mids: Vec<Uuid> = posted.iter().map(|m| *m.mid.as_uuid()).collect();
-    let authors: Vec<Uuid> = posted.iter().map(|m| *m.author.as_uuid()).collect();
-    let cids: Vec<Uuid> = posted.iter().map(|m| *m.cid.as_uuid()).collect();
-    let ordinals: Vec<i64> = posted.iter().map(|m| signed(m.ordinal)).collect();
-    let replies: Vec<Option<Uuid>> = posted.iter().map(|m| m.reply_to.map(Into::into)).collect();
-    let (seqs, times) = marks_of(posted.iter().map(|m| &m.posted));
-    let c = Contents::of(posted.iter().map(|m| &m.content));
-    put(
-        work,
-        SQL,
-        &[
-            &rooms,
-            &mids,
-            &authors,
-            &cids,
-            &ordinals,
-            &replies,
-            &seqs,
-            &times,
-            &c.bodies,
-            &c.edited_seqs,
-            &c.edited_times,
-            &c.recalled_seqs,
-            &c.recalled_times,
-        ],
-    )
-    .await
+    let mut rows = Rows::new(TYPES);
+    for message in &changes.posted {
+        let content = &message.content;
+        let (edited, recalled) = (content.edited.as_ref(), content.recalled.as_ref());
+        rows.push(&[
+            message.room.as_uuid(),
+            message.mid.as_uuid(),
+            message.author.as_uuid(),
+            message.cid.as_uuid(),
+            &signed(message.ordinal),
+            &message.reply_to.map(Uuid::from),
+            &signed(message.posted.seq),
+            &message.posted.at,
+            &content.body,
+            &edited.map(|mark| signed(mark.seq)),
+            &edited.map(|mark| &mark.at),
+            &recalled.map(|mark| signed(mark.seq)),
+            &recalled.map(|mark| &mark.at),
+        ]);
+    }
+    rows.send(work, SQL).await
 }
 
 async fn edited(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {

@@ -101,6 +101,35 @@ async fn what_postgres_refuses_is_parked_alone() {
 }
 
 #[tokio::test]
+async fn repeats_and_what_postgres_refuses_do_not_stop_a_large_batch() {
+    let world = World::new().await;
+    let mut steps = vec![created(0, 0, &[0]), posted(0, 0, 0, "first")];
+    world.apply_all(&entries(&steps), 2).await;
+    steps.extend((1..=250).map(|n| posted(0, 0, n, "word")));
+    steps.insert(100, registered(1, "nul\0"));
+    // Posted before this batch, and in it.
+    steps.extend([posted(0, 0, 0, "again"), posted(0, 0, 7, "again")]);
+    let applied = world.apply(&entries(&steps)[2..]).await.unwrap();
+    assert_eq!((applied.seq, applied.parked), (255, 1));
+    assert_eq!(world.count("SELECT count(*) FROM read.messages WHERE body <> 'again'").await, 251);
+    assert_eq!(world.count("SELECT last_ordinal FROM read.rooms").await, 251);
+    assert_eq!(world.count("SELECT head FROM read.rooms").await, 255);
+    assert_eq!(world.count("SELECT count(*) FROM log.events").await, 255);
+}
+
+#[tokio::test]
+async fn the_second_copy_is_mended_by_setting_its_checkpoint_back() {
+    let (world, entries) = (World::new().await, conversation());
+    world.apply_all(&entries, 4).await;
+    let before = world.tables().await;
+    world.execute("DELETE FROM log.events WHERE seq = 6; UPDATE log.checkpoints SET seq = 4").await;
+    assert_eq!(world.open().await, 4);
+    world.apply(&entries[4..]).await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM log.events").await, 10);
+    assert_eq!(world.tables().await, before);
+}
+
+#[tokio::test]
 async fn an_outage_in_the_middle_leaves_nothing_half_done() {
     let (world, entries) = (World::new().await, conversation());
     world.open().await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use natterjack_domain::{MessageId, RoomId, UserId, room::Room};
 use natterjack_projection::{
     Entry,
-    fold::{Changes, Content, Counts, Decoded, Keys, Known, KnownMessage, NewMessage, fold},
+    fold::{Changes, Content, Counts, Keys, Known, KnownMessage, NewMessage, Repeats, fold},
 };
 use natterjack_wire::Fact;
 use proptest::prelude::*;
@@ -27,8 +27,7 @@ impl Memory {
     fn of<'a>(batches: impl IntoIterator<Item = &'a [Entry]>) -> Self {
         let mut memory = Self::default();
         for batch in batches {
-            let batch: Vec<_> = batch.iter().map(Decoded::new).collect();
-            let known = memory.load(&Keys::of(&batch));
+            let known = memory.load(&Keys::of(batch, Repeats::LookedFor));
             memory.store(fold(batch, known));
         }
         memory
@@ -191,7 +190,7 @@ fn who_comes_and_goes_is_told() {
         Step::Joined { room: 0, user: 1 },
     ];
     let entries = entries(&steps);
-    let changes = fold(entries.iter().map(Decoded::new).collect(), Known::default());
+    let changes = fold(&entries, Known::default());
     let told: Vec<_> = changes.notices.iter().map(|n| (n.user, n.seq)).collect();
     assert_eq!(told, [(user(0), 1), (user(1), 1), (user(1), 3), (user(1), 5)]);
     assert_eq!(changes.members[&(room(0), user(1))], Some(5));
@@ -222,10 +221,10 @@ proptest! {
         let memory = Memory::of(entries.chunks(7));
         let mut rooms: BTreeMap<RoomId, Room> = BTreeMap::new();
         for (step, entry) in steps.iter().zip(&entries) {
-            if let Ok(Fact::Room(event)) = entry.fact() {
+            if let Ok(Fact::Room(event)) = &entry.fact {
                 let (Step::Created { room: n, .. } | Step::Joined { room: n, .. } | Step::Left { room: n, .. }) = step
                 else { panic!("{step:?}") };
-                rooms.entry(room(*n)).or_default().apply(&event);
+                rooms.entry(room(*n)).or_default().apply(event);
             }
         }
         for (id, expected) in rooms {

@@ -70,6 +70,16 @@ impl Stage {
         (self.log.stream_of(subject.topic), stored.seq)
     }
 
+    /// Waits until somebody follows what the log republishes.
+    async fn listened_to(&self) {
+        let url = format!("{}/subsz?subs=1", self.nats.monitor_url());
+        until(async || {
+            let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+            text.contains("live.room.*.*.timeline")
+        })
+        .await;
+    }
+
     async fn projected(&self, (stream, seq): (u16, u64)) {
         let sql = format!("SELECT count(*) FROM read.checkpoints WHERE stream = {stream} AND seq >= {seq}");
         until(async || self.world.count(&sql).await == 1).await;
@@ -148,6 +158,24 @@ async fn what_is_appended_is_projected_and_announced() {
 #[tokio::test]
 async fn the_same_with_three_streams() {
     Box::pin(chats(3)).await;
+}
+
+#[tokio::test]
+async fn what_comes_after_a_pause_wakes_it_without_a_tick() {
+    let mut stage = Stage::new(World::new().await, 1).await;
+    stage.config.pace.tick = 10 * PATIENCE;
+    let running = stage.project();
+    let at = stage.append(&created(0, 0, &[0])).await;
+    stage.projected(at).await;
+    for n in 0..20u8 {
+        let at = stage.append(&posted(0, 0, n, "word")).await;
+        stage.projected(at).await;
+        // So that one half of them comes while it listens, and the other while it is about to.
+        if n % 2 == 0 {
+            stage.listened_to().await;
+        }
+    }
+    running.finish().await;
 }
 
 #[tokio::test]

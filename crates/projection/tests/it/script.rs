@@ -124,7 +124,7 @@ pub fn entry(step: &Step, seq: u64) -> Entry {
             (subject, StoredEvent::new(id, &fact).encode())
         }
     };
-    Entry { seq, subject: Some(subject), ts: ts(seq), known, body }
+    Entry::new(seq, subject, ts(seq), known, body)
 }
 
 pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
