@@ -20,6 +20,8 @@ use crate::{
 
 /// Most subjects in one request for heads; nats-server refuses more results than that.
 pub const HEADS_MAX_SUBJECTS: usize = 1_024;
+/// What an event that was appended on condition names as the one before it.
+const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 /// Bound of one answer, so that a batch of large events is cut before it fills the memory.
 const BATCH_MAX_BYTES: u64 = 8 << 20;
 
@@ -109,6 +111,55 @@ impl Log {
         let stream = topic.stream(self.config.streams);
         let events = self.batch(&self.replay, stream, &request, Event::from_message).await?;
         Ok(events.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// The events of `subject` from `head` back to `down_to` (excluded), newest first, `max` at most; and the sequence of
+    /// the event before the last one given, 0 when that is the subject's first.
+    ///
+    /// An event that was appended on condition names the one before it, and the log has checked that. Following these
+    /// names finds each event by its sequence, which searches nothing and holds up nobody, however far apart they lie.
+    /// An event that names none ends the way: it is not given, and its sequence is the one returned.
+    pub async fn back_from(
+        &self,
+        subject: Subject,
+        head: u64,
+        down_to: u64,
+        max: usize,
+    ) -> Result<(Vec<Event>, u64), ReadError> {
+        metrics::read("back");
+        let stream = subject.topic.stream(self.config.streams);
+        let (mut events, mut at) = (vec![], head);
+        while at > down_to && events.len() < max {
+            let Some(message) = self.at(stream, at).await? else { break };
+            let before = message.headers.as_ref().and_then(|h| number(h, EXPECTED_LAST));
+            match (before, Event::from_message(message)) {
+                (Some(before), Ok(event)) if before < at && event.subject == subject => {
+                    events.push(event);
+                    at = before;
+                }
+                _ => break,
+            }
+        }
+        Ok((events, at))
+    }
+
+    /// The message at `seq`; none where the replica that answers does not hold it.
+    async fn at(&self, stream: u16, seq: u64) -> Result<Option<Message>, ReadError> {
+        if !self.replay.link.borrow().connected {
+            return Err(ReadError::Unavailable);
+        }
+        let request = Request { seq: Some(seq), ..Request::default() };
+        let body = serde_json::to_vec(&request).expect("a request is plain data");
+        let subject = format!("$JS.API.DIRECT.GET.{}", stream_name(stream));
+        let answer =
+            timeout(self.config.read_timeout, self.replay.client.request(subject, body.into())).await;
+        let message = answer.map_err(|_| ReadError::Timeout)?.map_err(|_| ReadError::Unavailable)?;
+        match message.status.map(|s| s.as_u16()) {
+            None => Ok(Some(message)),
+            Some(404) => Ok(None),
+            Some(503) => Err(ReadError::Unavailable),
+            Some(status) => Err(ReadError::Refused(status.to_string())),
+        }
     }
 
     /// The heads of one topic, asked over the connection that carries its live events: what was subscribed to

@@ -84,8 +84,8 @@ pub struct HubConfig {
     pub heads_period: Duration,
     /// Reads of the log by subject at once: they hold up those who append.
     pub deep_reads: usize,
-    /// How far back in the log a client's missed events are read when Postgres does not have them, in sequences of
-    /// the stream.
+    /// How far back in the log a client's missed events are read, in sequences of the stream: for the tail, and when
+    /// Postgres does not have them.
     pub deep_read_span: u64,
     /// Members of a room.
     pub members_max: usize,
@@ -191,7 +191,7 @@ impl HubConfig {
             tail_age: r.secs("NATTERJACK_TAIL_SECS", 120),
             idle: r.secs("NATTERJACK_ROOM_IDLE_SECS", 60),
             heads_period: millis(r, "NATTERJACK_HEADS_PERIOD_MS", 10_000),
-            deep_reads: r.in_range("NATTERJACK_DEEP_READS", 4, 1..=64),
+            deep_reads: r.in_range("NATTERJACK_DEEP_READS", 2, 1..=64),
             deep_read_span: r.in_range("NATTERJACK_DEEP_READ_SPAN", 10_000, 0..=u64::MAX),
             members_max: r.in_range("NATTERJACK_MEMBERS_MAX", 10_000, 2..=1_000_000),
         }

@@ -11,7 +11,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use natterjack_domain::{RoomId, room::Room};
-use natterjack_eventlog::{FollowError, Heads, Log, ReadError, Subject, Topic};
+use natterjack_eventlog::{Event, FollowError, Heads, Log, ReadError, Subject, Topic};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -42,7 +42,9 @@ use crate::{config::HubConfig, metrics, store::Store};
 
 /// Requests that wait for a topic's task.
 const COMMANDS_WAITING: usize = 64;
-/// State events read from the log at once when a room is opened without Postgres.
+/// So many state events of a room are read from the log one by one; for more, Postgres is asked.
+const STATE_EVENTS_FEW: usize = 128;
+/// State events that are searched in the log at once.
 const FOLD_PAGE: usize = 500;
 
 /// Cheap to clone; clones are the same hub.
@@ -55,7 +57,7 @@ struct Inner {
     config: HubConfig,
     rooms: Mutex<HashMap<RoomId, Opening>>,
     feeds: Arc<Feeds>,
-    /// Reads that hold up those who append: few at once.
+    /// Reads that hold up those who append: few at once; see [`Hub::deep_read`].
     deep_reads: Semaphore,
     /// The same for gaps of served topics, which wait for nobody's resume.
     repairs: Arc<Semaphore>,
@@ -170,6 +172,7 @@ impl Hub {
             room: RwLock::new(room),
             state_head: watch::Sender::new(heads.state),
             commands: sender,
+            beyond_tail: tokio::sync::Mutex::default(),
         });
         let actor = actor::Actor {
             handle: handle.clone(),
@@ -202,31 +205,34 @@ impl Hub {
         self.forget(&handle);
     }
 
-    /// The room as its state events up to the head make it: from Postgres as far as it is, the rest from
-    /// the log.
+    /// The room as its state events up to the head make it. Few of them are read back from the log, each naming the one
+    /// before it; of many, Postgres tells all but the newest.
     async fn fold_room(&self, id: RoomId, heads: Heads) -> Result<Room, ReadError> {
-        let mut room = Room::default();
-        let mut at = 0;
-        if let Some((as_of, events)) =
-            self.0.store.room_state(id, &self.0.log.epoch_of(Topic::Room(id))).await
-        {
-            for event in events.iter().filter(|event| event.seq <= heads.state) {
-                if let Some(event) = actor::room_event(event) {
-                    room.apply(&event);
-                }
+        let (log, subject) = (&self.0.log, Subject::state(id));
+        let (mut newest, mut before) = log.back_from(subject, heads.state, 0, STATE_EVENTS_FEW).await?;
+        let (mut room, mut at) = (Room::default(), 0);
+        if before > 0 {
+            if let Some((as_of, events)) = self.0.store.room_state(id, &log.epoch_of(subject.topic)).await {
+                fold(&mut room, events.iter().filter(|event| event.seq <= heads.state));
+                at = as_of;
             }
-            at = as_of;
+            let (more, left) = log.back_from(subject, before, at, usize::MAX).await?;
+            newest.extend(more);
+            before = left;
         }
-        let _permit = self.0.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
-        while at < heads.state {
-            let page = self.0.log.tail_of(Subject::state(id), at, FOLD_PAGE).await?;
-            at = page.last().map(|event| event.seq).ok_or(ReadError::Incomplete)?;
-            for event in page.iter().filter(|event| event.seq <= heads.state) {
-                if let Some(event) = actor::room_event(event) {
-                    room.apply(&event);
-                }
+        if before > at {
+            // An event does not say what was before it: the log has to be searched.
+            while at < before {
+                let page = self.deep_read(log.tail_of(subject, at, FOLD_PAGE)).await?;
+                fold(&mut room, page.iter().filter(|event| event.seq <= before));
+                at = page.last().map(|event| event.seq).ok_or(ReadError::Incomplete)?;
             }
         }
+        fold(&mut room, newest.iter().rev().filter(|event| event.seq > at));
         Ok(room)
     }
+}
+
+fn fold<'a>(room: &mut Room, events: impl Iterator<Item = &'a Event>) {
+    events.filter_map(actor::room_event).for_each(|event| room.apply(&event));
 }

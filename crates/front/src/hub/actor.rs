@@ -95,6 +95,14 @@ impl Actor {
             Command::Find { mid, found } => {
                 let _ = found.send(self.tail.message(mid));
             }
+            Command::Reach(reach) => {
+                let _ = reach.send(self.tail.reach());
+            }
+            Command::ExtendBack { after, mut older, extended } => {
+                // What was read beyond the head comes live.
+                older.retain(|(seq, _)| *seq <= self.chain.head());
+                let _ = extended.send(self.tail.extend_back(after, older));
+            }
             Command::Refresh(done) => {
                 self.repair(0).await;
                 // Whoever asked may have gone.

@@ -37,6 +37,14 @@ pub enum Command {
         mid: MessageId,
         found: oneshot::Sender<Recent>,
     },
+    /// Up to where does the tail tell nothing, and how many more events could it take?
+    Reach(oneshot::Sender<(u64, usize)>),
+    /// Have the tail reach back to `after`, and say whether it does; see [`super::tail::Tail::extend_back`].
+    ExtendBack {
+        after: u64,
+        older: Vec<(u64, Bytes)>,
+        extended: oneshot::Sender<bool>,
+    },
     /// Read from the log what may be missing, then say so.
     Refresh(oneshot::Sender<()>),
     /// Tell the members to start anew, and end.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use natterjack_domain::{
     MessageId, RoomId, UserId,
     room::{Rejection, Room},
@@ -33,6 +34,9 @@ pub struct Handle {
     pub(super) room: RwLock<Room>,
     pub(super) state_head: watch::Sender<u64>,
     pub(super) commands: mpsc::Sender<Command>,
+    /// Held by who reads older events for the tail, so that one read serves all. What it holds: after this sequence, and
+    /// any before it, more events follow than the tail takes.
+    pub(super) beyond_tail: tokio::sync::Mutex<Option<u64>>,
 }
 
 impl Handle {
@@ -112,6 +116,20 @@ impl Handle {
         let (found, answer) = oneshot::channel();
         self.commands.send(Command::Find { mid, found }).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Up to where the tail tells nothing, and how many more events it could take; `None` when the topic's task has ended.
+    pub(super) async fn tail_reach(&self) -> Option<(u64, usize)> {
+        let (sender, reach) = oneshot::channel();
+        self.commands.send(Command::Reach(sender)).await.ok()?;
+        reach.await.ok()
+    }
+
+    /// Whether the tail reaches back to `after` with these events; `None` when the topic's task has ended.
+    pub(super) async fn extend_tail_back(&self, after: u64, older: Vec<(u64, Bytes)>) -> Option<bool> {
+        let (sender, extended) = oneshot::channel();
+        self.commands.send(Command::ExtendBack { after, older, extended: sender }).await.ok()?;
+        extended.await.ok()
     }
 
     /// Gives `None` when the topic's task has ended: open it again.

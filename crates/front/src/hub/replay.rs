@@ -1,10 +1,11 @@
-//! What a client missed and the tail no longer holds: from the second copy of the log in Postgres, or,
-//! where Postgres is behind or away, by a short read of the log.
+//! What a client missed and the tail does not hold: a little is read from the log into the tail, for all who miss it;
+//! more comes from the second copy of the log in Postgres, or, where Postgres is behind or away, by a short read of the
+//! log.
 
 use bytes::Bytes;
 use natterjack_eventlog::{Event, ReadError, Topic};
 
-use super::{Hub, Place};
+use super::{Followed, Handle, Hub, Place};
 use crate::{metrics, position::Reached, ws::encode};
 
 /// Most bytes that are sent again; beyond it a fresh snapshot is cheaper.
@@ -28,12 +29,66 @@ pub struct Stored {
 
 impl Hub {
     /// Reads up to `limit` events of a topic after `from`, ready to be sent. Where they lie too far back to be read
-    /// now, there are none, and more.
-    pub async fn missed(&self, at: &Place, from: Reached, limit: usize) -> Result<Missed, ReadError> {
-        Ok(match self.stored(at, from.up_to, limit + 1).await? {
+    /// now, there are none, and more. `None` when the topic's tail holds them now: attach again.
+    pub async fn missed(
+        &self,
+        followed: &Followed,
+        from: Reached,
+        limit: usize,
+    ) -> Result<Option<Missed>, ReadError> {
+        if let Followed::Room(room) = followed
+            && self.extend_tail(room, from.up_to).await?
+        {
+            return Ok(None);
+        }
+        let at = followed.place();
+        Ok(Some(match self.stored(&at, from.up_to, limit + 1).await? {
             Some(stored) => gather(at.topic, from, limit, &stored.events, stored.up_to),
             None => Missed { frames: vec![], reached: from, more: true },
-        })
+        }))
+    }
+
+    /// Has the topic's tail reach back to `after`, where that is not far and the tail has room: one short read of the
+    /// log for all who come back at once, as after the death of a front, and none of Postgres.
+    async fn extend_tail(&self, handle: &Handle, after: u64) -> Result<bool, ReadError> {
+        let inner = &self.0;
+        if handle.head().saturating_sub(after) > inner.config.deep_read_span {
+            return Ok(false);
+        }
+        let mut beyond_tail = handle.beyond_tail.lock().await;
+        if beyond_tail.is_some_and(|beyond| after <= beyond) {
+            return Ok(false);
+        }
+        let Some((complete_after, room)) = handle.tail_reach().await else { return Ok(false) };
+        if after >= complete_after {
+            return Ok(true);
+        }
+        if room == 0 {
+            *beyond_tail = Some(after);
+            return Ok(false);
+        }
+        let events = self.deep_read(inner.log.tail(handle.topic, after, inner.config.tail_events)).await?;
+        metrics::replayed("log", events.len());
+        let mut prev = after;
+        let older = events.iter().map(|event| {
+            let frame = encode::event(handle.topic, event, prev);
+            prev = event.seq;
+            (event.seq, frame)
+        });
+        let extended = handle.extend_tail_back(after, older.collect()).await.unwrap_or(false);
+        if !extended {
+            *beyond_tail = Some(after);
+        }
+        Ok(extended)
+    }
+
+    /// A read that searches the log by subject, which holds up those who append: few at once.
+    pub(super) async fn deep_read<T>(
+        &self,
+        read: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        let _permit = self.0.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
+        read.await
     }
 
     /// Reads up to `limit` events of a topic after `after`. None when only the log could tell, and they lie so far
@@ -51,8 +106,7 @@ impl Hub {
         if at.head.saturating_sub(after) > inner.config.deep_read_span {
             return Ok(None);
         }
-        let _permit = inner.deep_reads.acquire().await.map_err(|_| ReadError::Unavailable)?;
-        let events = inner.log.tail(topic, after, limit).await?;
+        let events = self.deep_read(inner.log.tail(topic, after, limit)).await?;
         metrics::replayed("log", events.len());
         let up_to = events.last().map_or(after, |last| last.seq);
         Ok(Some(Stored { events, up_to }))

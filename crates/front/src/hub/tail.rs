@@ -54,6 +54,40 @@ impl Tail {
     pub fn push(&mut self, seq: u64, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(Entry { seq, since: Instant::now(), frame });
+        self.keep_bounds();
+    }
+
+    /// Up to where the tail tells nothing, and how many more events it could take.
+    pub fn reach(&self) -> (u64, usize) {
+        (self.complete_after, self.max_events - self.frames.len())
+    }
+
+    /// Has the tail reach back to `after`: `older` are the topic's next events after that, up to one that the tail
+    /// holds or to its head. Whether it now holds all of them.
+    ///
+    /// The oldest frame names as its predecessor where the tail began when it was made, not the event before it: a frame
+    /// that `older` holds too is replaced.
+    pub fn extend_back(&mut self, after: u64, older: Vec<(u64, Bytes)>) -> bool {
+        let meets = self.frames.front().map_or(self.complete_after, |oldest| oldest.seq);
+        let reaches = older.last().is_some_and(|(last, _)| *last >= meets);
+        if after >= self.complete_after || !reaches {
+            return after >= self.complete_after;
+        }
+        while let Some(oldest) =
+            self.frames.pop_front_if(|oldest| older.last().is_some_and(|(last, _)| oldest.seq <= *last))
+        {
+            self.bytes -= oldest.frame.len();
+        }
+        for (seq, frame) in older.into_iter().rev() {
+            self.bytes += frame.len();
+            self.frames.push_front(Entry { seq, since: Instant::now(), frame });
+        }
+        self.complete_after = after;
+        self.keep_bounds();
+        self.complete_after == after
+    }
+
+    fn keep_bounds(&mut self) {
         while self.frames.len() > self.max_events || self.bytes > self.max_bytes {
             self.forget_oldest();
         }
@@ -204,6 +238,31 @@ mod tests {
         tail.push(17, Bytes::from_static(b"d"));
         assert_eq!(frames(&tail, 11), None);
         assert_eq!(frames(&tail, 12).map(|f| f.len()), Some(3));
+    }
+
+    #[test]
+    fn it_reaches_back_when_it_is_given_what_was_before() {
+        let older = |seqs: &[(u64, &'static str)]| {
+            seqs.iter().map(|(seq, text)| (*seq, Bytes::from_static(text.as_bytes()))).collect::<Vec<_>>()
+        };
+        let mut tail = Tail::new(10, 4, 100, AGE);
+        assert_eq!(tail.reach(), (10, 4));
+        // Something between these and the head may be missing.
+        assert!(!tail.extend_back(3, older(&[(5, "a"), (7, "b")])));
+        assert!(tail.extend_back(6, older(&[(7, "b"), (10, "c")])));
+        assert_eq!(tail.reach(), (6, 2));
+        tail.push(12, Bytes::from_static(b"d"));
+        assert_eq!(frames(&tail, 6), Some(vec![&b"b"[..], b"c", b"d"]));
+        // Nothing is put in twice, and the oldest frame is made anew.
+        assert!(tail.extend_back(4, older(&[(5, "a"), (7, "B")])));
+        assert_eq!(frames(&tail, 4), Some(vec![&b"a"[..], b"B", b"c", b"d"]));
+        assert_eq!(tail.reach(), (4, 0));
+        // It reaches so far already.
+        assert!(tail.extend_back(8, vec![]));
+        // More than it takes: it keeps what is newer.
+        assert!(!tail.extend_back(2, older(&[(3, "z"), (5, "A")])));
+        assert_eq!(frames(&tail, 4), Some(vec![&b"A"[..], b"B", b"c", b"d"]));
+        assert_eq!(frames(&tail, 2), None);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::{fault::Fault, hub::Handle, ws};
 
 /// Most events in one answer.
 const EVENTS_MAX: u64 = 100_000;
-/// Events read at once.
-const PAGE: usize = 500;
+/// Events read at once: few enough that others have their turn in between.
+const PAGE: usize = 200;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

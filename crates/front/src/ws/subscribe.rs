@@ -110,7 +110,7 @@ impl Session {
             }
             (attach.done, attached) = oneshot::channel();
             let left = limit.saturating_sub(attach.replayed.len());
-            let missed = self.context.hub.missed(&followed.place(), reached, left).await?;
+            let Some(missed) = self.context.hub.missed(followed, reached, left).await? else { continue };
             if missed.more {
                 attach.after = None;
                 attach.recovered = Some(false);
@@ -177,7 +177,8 @@ impl Session {
             Some(Attached::Behind(_)) => {}
             None => return Err(ErrorCode::Busy.into()),
         }
-        let missed = self.context.hub.missed(&followed.place(), lag.reached, CATCH_UP_PAGE).await?;
+        let missed = self.context.hub.missed(&followed, lag.reached, CATCH_UP_PAGE).await?;
+        let Some(missed) = missed else { return Ok(Some(lag.reached)) };
         if missed.reached == lag.reached {
             // Too far back for the log, and Postgres has nothing either.
             self.reset(&place, ResetReason::GapTooLarge);

@@ -11,6 +11,7 @@ mod messages;
 mod opening;
 mod outages;
 mod raw;
+mod resuming;
 mod rooms;
 mod slow;
 mod tokens;
