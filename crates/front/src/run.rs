@@ -10,7 +10,7 @@ use natterjack_runtime::{
     ops::{self, Check, Readiness},
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     select,
     time::{interval, sleep, timeout},
 };
@@ -37,6 +37,9 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// A load balancer gets this long to see that the front drains, before it takes no more connections.
 const UNREADY_LEAD: Duration = Duration::from_millis(250);
 const TIDY_EVERY: Duration = Duration::from_mins(5);
+/// Connections that wait to be accepted. Those of a front that died come all at once, and who finds no place tries again
+/// only after a second.
+const BACKLOG: u32 = 4_096;
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +60,8 @@ pub enum RunError {
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let exporter = natterjack_runtime::metrics::install()?;
     crate::metrics::describe();
-    let bind = async |address| {
-        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
-    };
-    let (listener, ops_listener) = (bind(config.listen).await?, bind(config.ops.listen).await?);
+    let bind = |address| listen(address).map_err(|source| RunError::Listen { address, source });
+    let (listener, ops_listener) = (bind(config.listen)?, bind(config.ops.listen)?);
     tracing::info!(listen = %config.listen, ops = %config.ops.listen, node = config.node, "front");
     let readiness = Readiness::new();
     let watched = ops::serve(ops_listener, readiness.clone(), exporter, CancellationToken::new());
@@ -68,6 +69,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         served = serve(config, listener, readiness, shutdown) => served,
         _ = watched => Ok(()),
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the shutdown drains and everything under way is finished. Waits for nats-server as long as
