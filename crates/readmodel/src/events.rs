@@ -52,7 +52,7 @@ pub async fn room_state_events(
         ORDER BY e.seq";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&rows::small(stream), Type::INT2), (room.as_uuid(), Type::UUID)];
-    answer(&query(client, SQL, &parameters).await?)
+    answer(&query(client, "room_state", SQL, &parameters).await?)
 }
 
 /// Up to `limit` (at most [`EVENTS_MAX`]) events of `room` after the sequence `after`, in their order.
@@ -85,15 +85,17 @@ async fn topic_after(
     after: u64,
     limit: u32,
 ) -> Result<AsOf<Vec<LogEvent>>, Error> {
-    const SQL: &str = "SELECT e.seq, e.kind, e.ts, e.known, e.body, c.epoch, c.seq AS as_of
-        FROM (SELECT) one
-        LEFT JOIN log.checkpoints c ON c.stream = $1
-        LEFT JOIN LATERAL (
-            SELECT seq, kind, ts, known, body FROM log.events
+    // The position has a row of its own: with each event it would be sent, and every page sorted again.
+    const SQL: &str =
+        "SELECT NULL::bigint AS seq, NULL::smallint AS kind, NULL::text AS ts, NULL::boolean AS known,
+               NULL::bytea AS body, epoch, seq AS as_of FROM log.checkpoints WHERE stream = $1
+        UNION ALL (
+            SELECT seq, kind, ts, known, body, NULL, NULL FROM log.events
             WHERE topic = $2 AND kind = ANY($3) AND seq > $4 ORDER BY seq LIMIT $5
-        ) e ON true ORDER BY e.seq";
+        )";
     let rows = query(
         client,
+        "events",
         SQL,
         &[
             (&rows::small(stream), Type::INT2),
@@ -107,14 +109,18 @@ async fn topic_after(
     answer(&rows)
 }
 
-/// A single row without an event when there is none.
+/// The position comes with one row or with all; a row may bear no event.
 fn answer(rows: &[Row]) -> Result<AsOf<Vec<LogEvent>>, Error> {
-    let as_of = rows.first().map_or_else(|| Ok(rows::nowhere()), rows::position)?;
-    let mut events = Vec::with_capacity(rows.len());
+    let mut answer = AsOf { as_of: rows::nowhere(), value: Vec::with_capacity(rows.len()) };
     for row in rows {
-        events.extend(event(row)?);
+        if answer.as_of.epoch.is_empty() {
+            answer.as_of = rows::position(row)?;
+        }
+        answer.value.extend(event(row)?);
     }
-    Ok(AsOf { as_of, value: events })
+    // No statement but the outermost may promise an order.
+    answer.value.sort_by_key(|event| event.seq);
+    Ok(answer)
 }
 
 fn event(row: &Row) -> Result<Option<LogEvent>, tokio_postgres::Error> {

@@ -10,6 +10,7 @@
 mod cursor;
 pub mod events;
 pub mod messages;
+pub mod metrics;
 pub mod people;
 pub mod rooms;
 mod rows;
@@ -21,7 +22,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-pub use cursor::CursorInvalid;
+pub use cursor::{Cursor, CursorInvalid};
 
 /// Items on a page when the asker names no number.
 pub const PAGE_DEFAULT: u32 = 50;
@@ -82,16 +83,18 @@ impl Page<'_> {
 pub async fn checkpoint(client: &impl GenericClient, stream: u16) -> Result<Position, Error> {
     let sql = "SELECT epoch, seq AS as_of FROM (SELECT) one
                LEFT JOIN read.checkpoints ON stream = $1";
-    let rows = query(client, sql, &[(&rows::small(stream), Type::INT2)]).await?;
+    let rows = query(client, "checkpoint", sql, &[(&rows::small(stream), Type::INT2)]).await?;
     rows.first().map_or_else(|| Ok(rows::nowhere()), rows::position)
 }
 
-/// Types are given, so that none depends on what Postgres makes of the statement around it.
+/// The only place that sends statements. Types are given, so that none depends on what Postgres makes of the statement around it.
 async fn query(
     client: &impl GenericClient,
+    name: &'static str,
     sql: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
 ) -> Result<Vec<Row>, Error> {
+    metrics::queried(name);
     let (values, types): (Vec<_>, Vec<_>) = parameters.iter().map(|(v, t)| (*v, t.clone())).unzip();
     let statement = client.prepare_typed_cached(sql, &types).await?;
     Ok(client.query(&statement, &values).await?)

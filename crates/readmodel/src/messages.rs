@@ -35,6 +35,7 @@ pub async fn history(
     };
     let rows = query(
         client,
+        "history",
         SQL,
         &[(room.as_uuid(), Type::UUID), (&before_seq, Type::INT8), (&page.limit_and_one(), Type::INT8)],
     )
@@ -65,7 +66,7 @@ pub async fn message(
         LEFT JOIN read.messages m ON m.room = $2 AND m.mid = $3";
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
         [(&rows::small(stream), Type::INT2), (room.as_uuid(), Type::UUID), (mid.as_uuid(), Type::UUID)];
-    let rows = query(client, SQL, &parameters).await?;
+    let rows = query(client, "message", SQL, &parameters).await?;
     let Some(row) = rows.first() else { return Ok(AsOf { as_of: rows::nowhere(), value: None }) };
     let author: Option<Uuid> = row.try_get("author")?;
     let recalled = row.try_get("recalled")?;

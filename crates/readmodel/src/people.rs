@@ -34,6 +34,7 @@ pub async fn people(client: &impl GenericClient, q: &str, page: Page<'_>) -> Res
     let beyond = format!("{q}\u{10ffff}");
     let rows = query(
         client,
+        "people",
         SQL,
         &[
             (&q, Type::TEXT),
@@ -52,7 +53,7 @@ pub async fn people(client: &impl GenericClient, q: &str, page: Page<'_>) -> Res
 
 pub async fn person(client: &impl GenericClient, id: UserId) -> Result<Option<Person>, Error> {
     let sql = "SELECT id, username FROM read.people WHERE id = $1";
-    let rows = query(client, sql, &[(id.as_uuid(), Type::UUID)]).await?;
+    let rows = query(client, "person", sql, &[(id.as_uuid(), Type::UUID)]).await?;
     Ok(rows.first().map(rows::person).transpose()?)
 }
 
@@ -61,7 +62,7 @@ pub async fn unknown(client: &impl GenericClient, ids: &[UserId]) -> Result<Vec<
     const SQL: &str = "SELECT wanted.id FROM unnest($1) AS wanted (id)
         WHERE NOT EXISTS (SELECT FROM read.people p WHERE p.id = wanted.id)";
     let ids: Vec<Uuid> = ids.iter().map(|id| (*id).into()).collect();
-    let rows = query(client, SQL, &[(&ids, Type::UUID_ARRAY)]).await?;
+    let rows = query(client, "unknown_people", SQL, &[(&ids, Type::UUID_ARRAY)]).await?;
     Ok(rows.iter().map(|row| row.try_get(0).map(UserId::from_uuid)).collect::<Result<_, _>>()?)
 }
 
@@ -90,6 +91,7 @@ pub async fn members(
     };
     let rows = query(
         client,
+        "members",
         SQL,
         &[
             (room.as_uuid(), Type::UUID),

@@ -72,7 +72,8 @@ pub async fn room(
     room: RoomId,
     user: UserId,
 ) -> Result<Option<RoomSummary>, Error> {
-    let rows = query(client, ONE, &[(user.as_uuid(), Type::UUID), (room.as_uuid(), Type::UUID)]).await?;
+    let rows =
+        query(client, "room", ONE, &[(user.as_uuid(), Type::UUID), (room.as_uuid(), Type::UUID)]).await?;
     rows.first().map(rows::room).transpose()
 }
 
@@ -85,7 +86,7 @@ pub async fn room_list(client: &impl GenericClient, user: UserId, page: Page<'_>
     };
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
         [(user.as_uuid(), Type::UUID), (&after, Type::UUID), (&page.limit_and_one(), Type::INT8)];
-    let rows = query(client, MINE, &parameters).await?;
+    let rows = query(client, "room_list", MINE, &parameters).await?;
     let next = rows.get(page.limit()).map(|_| &rows[page.limit() - 1]);
     let next = next.map(|last| last.try_get("id").map(RoomId::from_uuid)).transpose()?;
     let items = rows.iter().take(page.limit()).map(rows::room).collect::<Result<_, _>>()?;
@@ -109,6 +110,7 @@ pub async fn public_rooms(
     let q = q.replace('\0', "\u{fffd}").trim().to_lowercase();
     let rows = query(
         client,
+        "public_rooms",
         PUBLIC,
         &[
             (user.as_uuid(), Type::UUID),
