@@ -39,7 +39,8 @@ pub fn own_usage(pid: u32) -> anyhow::Result<Usage> {
     Ok(Usage { cpu, memory_bytes: kib.unwrap_or_default() * 1_024 })
 }
 
-fn family(root: u32) -> anyhow::Result<Vec<u32>> {
+/// A process and its descendants.
+pub fn family(root: u32) -> anyhow::Result<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").context("process accounting needs Linux")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {

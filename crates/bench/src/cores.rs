@@ -7,12 +7,16 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity},
 };
 
+use crate::accounting;
+
+/// Some of the machine's cores, by number.
+pub type Cores = &'static [usize];
+
 /// What is measured runs here.
-pub const MEASURED: usize = 0;
+pub const MEASURED: Cores = &[0];
 /// The load generator and all other servers run here.
-pub const OTHERS: usize = 1;
-/// Both.
-pub const EITHER: usize = usize::MAX;
+pub const OTHERS: Cores = &[1];
+pub const EITHER: Cores = &[0, 1];
 
 /// Puts this whole process, and whatever it starts, on the core of the others. On a machine with a single core, or
 /// where the kernel refuses, nothing is pinned, and the figures say less.
@@ -23,25 +27,28 @@ pub fn settle() {
     }
 }
 
-/// Runs `start`, which starts a process without waiting for anything, so that this process gets the core given.
-pub fn on<T>(core: usize, start: impl FnOnce() -> T) -> T {
-    pin(None, core);
+/// Runs `start`, which starts a process without waiting for anything, so that this process gets the cores given.
+pub fn on<T>(cores: Cores, start: impl FnOnce() -> T) -> T {
+    pin(None, cores);
     let started = start();
     pin(None, OTHERS);
     started
 }
 
-/// Lets a process with a single thread, and what it starts from now on, use both cores.
-pub fn release(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        pin(Some(pid), EITHER);
+/// Moves a process that runs, and its children, to these cores.
+pub fn put(pid: u32, cores: Cores) -> anyhow::Result<()> {
+    for pid in accounting::family(pid)? {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            pin(Pid::from_raw(thread), cores);
+        }
     }
+    Ok(())
 }
 
 /// A thread, or this one.
-fn pin(thread: Option<Pid>, core: usize) {
+fn pin(thread: Option<Pid>, cores: Cores) {
     let mut set = CpuSet::new();
-    let cores = if core == EITHER { [MEASURED, OTHERS] } else { [core, core] };
-    cores.into_iter().for_each(|core| set.set(core));
+    cores.iter().for_each(|core| set.set(*core));
     let _ = sched_setaffinity(thread, &set);
 }

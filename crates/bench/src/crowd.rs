@@ -9,10 +9,15 @@ use natterjack_eventlog::{Log, NewEvent, Subject};
 use natterjack_identity::{AccessTokens, Clock};
 use natterjack_wire::Fact;
 
-use crate::client::{self, Reader, Writer};
+use crate::{
+    client::{self, Reader, Writer},
+    reference::raw_log,
+};
 
 /// Connections that are opened at once.
 const OPENING_AT_ONCE: usize = 64;
+/// Messages that are appended at once.
+const SAYING_AT_ONCE: usize = 512;
 
 pub struct Room {
     pub id: RoomId,
@@ -37,15 +42,40 @@ pub async fn rooms(log: &Log, count: usize, members: usize) -> anyhow::Result<Ve
     stream::iter(0..count).map(make).buffer_unordered(OPENING_AT_ONCE).try_collect().await
 }
 
+/// Makes `count` rooms with these members each.
+pub async fn rooms_of(log: &Log, count: usize, members: &[UserId]) -> anyhow::Result<Vec<Room>> {
+    let make = |_| async {
+        let room = Room { id: RoomId::random(), members: members.to_vec() };
+        create(log, &room).await?;
+        anyhow::Ok(room)
+    };
+    stream::iter(0..count).map(make).buffer_unordered(OPENING_AT_ONCE).try_collect().await
+}
+
 /// Appends the event that makes `room` with all its members.
 pub async fn create(log: &Log, room: &Room) -> anyhow::Result<()> {
     let by = *room.members.first().context("a room has members")?;
     let name = RoomName::parse("bench").map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let created =
         room::Event::Created { by, name, visibility: Visibility::Private, members: room.members.clone() };
-    let event = NewEvent::new(Subject::state(room.id), EventId::random(), &Fact::Room(created));
+    let event = NewEvent::new(Subject::state(room.id), EventId::random(), &Fact::Room(created)).expecting(0);
     log.append(event).await?;
     Ok(())
+}
+
+/// Appends `each` messages to each room, the rooms taking turns.
+pub async fn say(log: &Log, rooms: &[Room], each: usize) -> anyhow::Result<()> {
+    let append = |room: &Room| {
+        let room = room.id;
+        async move {
+            let (id, body) = raw_log::event(room, 0)?;
+            let id = EventId::from_uuid(id.parse()?);
+            log.append(NewEvent { subject: Subject::timeline(room), id, body, expected_last: None }).await?;
+            anyhow::Ok(())
+        }
+    };
+    let turns = (0..each).flat_map(|_| rooms);
+    stream::iter(turns).map(append).buffer_unordered(SAYING_AT_ONCE).try_collect().await
 }
 
 /// Connects every member of every room to a front, and has each follow its room. The seats of a room are together.
@@ -66,13 +96,17 @@ pub async fn seats(
     Ok(by_room(seats))
 }
 
+pub fn token(tokens: &AccessTokens, user: UserId) -> String {
+    tokens.issue(user, SessionId::random(), "bench", Clock::system().now())
+}
+
 /// Connects a person to a front, up to `welcome`.
 pub async fn enter(
     front: SocketAddr,
     tokens: &AccessTokens,
     user: UserId,
 ) -> anyhow::Result<(Reader, Writer)> {
-    let token = tokens.issue(user, SessionId::random(), "bench", Clock::system().now());
+    let token = token(tokens, user);
     let (mut reader, writer) = client::connect(front, "/v1/ws").await?;
     writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
     reader.until(r#""t":"welcome""#).await?;

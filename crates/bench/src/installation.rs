@@ -21,7 +21,7 @@ use natterjack_stack::{
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::cores;
+use crate::cores::{self, Cores};
 
 const DATABASE: &str = "natterjack";
 const PASSWORD: &str = "bench";
@@ -140,23 +140,23 @@ impl Installation {
         self.front_with(cores::MEASURED, &[]).await
     }
 
-    pub async fn front_with(&self, core: usize, own: &[(&str, &str)]) -> anyhow::Result<Program> {
+    pub async fn front_with(&self, cores: Cores, own: &[(&str, &str)]) -> anyhow::Result<Program> {
         let mut settings = self.settings("natterjack_front");
         settings.extend(own.iter().map(|(name, value)| (format!("NATTERJACK_{name}"), (*value).to_owned())));
-        Program::start("front", core, settings).await
+        Program::start("front", cores, settings).await
     }
 
     pub async fn projector(&self) -> anyhow::Result<Program> {
         self.projector_on(cores::OTHERS).await
     }
 
-    pub async fn projector_on(&self, core: usize) -> anyhow::Result<Program> {
-        Program::start("projector", core, self.settings("natterjack_projector")).await
+    pub async fn projector_on(&self, cores: Cores) -> anyhow::Result<Program> {
+        Program::start("projector", cores, self.settings("natterjack_projector")).await
     }
 }
 
 impl Program {
-    async fn start(name: &str, core: usize, mut settings: BTreeMap<String, String>) -> anyhow::Result<Self> {
+    async fn start(name: &str, cores: Cores, mut settings: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let (port, ops_port) = (ports::free()?, ports::free()?);
         if name == "front" {
             settings.insert("NATTERJACK_LISTEN".into(), format!("127.0.0.1:{port}"));
@@ -164,20 +164,20 @@ impl Program {
         settings.insert("NATTERJACK_OPS_LISTEN".into(), format!("127.0.0.1:{ops_port}"));
         let arguments = settings.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}")));
         let arguments = arguments.chain([beside_this_program(name)?.into()]).collect();
-        let program = Self::spawn(name, core, PathBuf::from("/usr/bin/env"), arguments, port, ops_port)?;
+        let program = Self::spawn(name, cores, PathBuf::from("/usr/bin/env"), arguments, port, ops_port)?;
         program.ready().await?;
         Ok(program)
     }
 
     /// Another part of this same program.
-    pub fn of_this_program(core: usize, arguments: &[&str], port: u16) -> anyhow::Result<Self> {
+    pub fn of_this_program(cores: Cores, arguments: &[&str], port: u16) -> anyhow::Result<Self> {
         let arguments = arguments.iter().map(OsString::from).collect();
-        Self::spawn("reference", core, std::env::current_exe()?, arguments, port, 0)
+        Self::spawn("reference", cores, std::env::current_exe()?, arguments, port, 0)
     }
 
     fn spawn(
         name: &str,
-        core: usize,
+        cores: Cores,
         program: PathBuf,
         args: Vec<OsString>,
         port: u16,
@@ -194,7 +194,7 @@ impl Program {
             lock: File::create(dir.path().join("lock"))?,
             last_signal: LastSignal::Kill,
         };
-        let process = cores::on(core, || Process::spawn(spec))?;
+        let process = cores::on(cores, || Process::spawn(spec))?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self { process, address: local(port), ops: local(ops_port), dir })
     }

@@ -22,6 +22,7 @@ mod accounting;
 mod client;
 mod cores;
 mod crowd;
+mod http;
 mod installation;
 mod load;
 mod reference;

@@ -11,11 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use memchr::memmem::Finder;
 use natterjack_domain::RoomId;
 use parking_lot::Mutex;
-use tokio::{select, sync::watch, task::JoinSet};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use uuid::Uuid;
 
 use crate::crowd::Seat;
@@ -285,6 +290,44 @@ impl OpenLoop {
         });
         Self { stop, thread: Some(thread) }
     }
+}
+
+/// What a request at a steady rate is made by: a connection, say.
+pub trait Worker {
+    async fn work(&mut self) -> anyhow::Result<()>;
+}
+
+/// Has `workers` work `per_second` times a second for `span`; notes how long each piece took from the moment at which
+/// it was to begin, however late a worker was free for it.
+pub async fn at_rate(
+    workers: &mut [impl Worker],
+    per_second: f64,
+    span: Duration,
+    latency: &mut Histogram<u64>,
+) -> anyhow::Result<()> {
+    let (sender, due) = mpsc::unbounded_channel();
+    let left = (per_second * span.as_secs_f64()) as u64;
+    let mut sender = Some(sender).filter(|_| left > 0);
+    let mut left = left;
+    let _clock = OpenLoop::every(Duration::from_secs_f64(1.0 / per_second), move |at| {
+        if let Some(open) = &sender {
+            let _ = open.send(at);
+            left -= 1;
+            if left == 0 {
+                sender = None;
+            }
+        }
+    });
+    let (due, latency) = (tokio::sync::Mutex::new(due), Mutex::new(latency));
+    let turns = workers.iter_mut().map(async |worker| {
+        while let Some(at) = { due.lock().await.recv().await } {
+            worker.work().await?;
+            latency.lock().saturating_record(now().saturating_sub(at));
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(turns).await?;
+    Ok(())
 }
 
 impl Drop for OpenLoop {

@@ -70,6 +70,12 @@ impl Serialize for Goal {
     }
 }
 
+/// The middle one; of two, the lower.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// The rows as a table in Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::from(

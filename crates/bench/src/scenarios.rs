@@ -5,11 +5,16 @@ use std::pin::Pin;
 use crate::{Options, report::Row};
 
 mod append;
+mod cold;
 mod fanout;
+mod growth;
+mod herd;
+mod history;
 mod idle;
 mod mixed;
 mod projector;
 mod rate;
+mod resume;
 
 type Running = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Row>>>>>;
 
@@ -55,5 +60,30 @@ pub const ALL: &[Scenario] = &[
         name: "projector",
         about: "catching up, following 5,000 events/s, and making the read models again",
         run: |options| Box::pin(projector::run(options)),
+    },
+    Scenario {
+        name: "history",
+        about: "a page of 50 messages out of 5 million over REST, beside the statement alone",
+        run: |options| Box::pin(history::run(options)),
+    },
+    Scenario {
+        name: "resume",
+        about: "50 missed events from each source, and what deep readers cost those who write",
+        run: |options| Box::pin(resume::run(options)),
+    },
+    Scenario {
+        name: "herd",
+        about: "2,000 people in 10 rooms each resume after the death of their front",
+        run: |options| Box::pin(herd::run(options)),
+    },
+    Scenario {
+        name: "growth",
+        about: "what a front costs by rooms and events that it does not serve",
+        run: |options| Box::pin(growth::run(options)),
+    },
+    Scenario {
+        name: "cold",
+        about: "from the start of a front until it is ready",
+        run: |options| Box::pin(cold::run(options)),
     },
 ];

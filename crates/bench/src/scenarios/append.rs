@@ -28,7 +28,7 @@ use crate::{
     installation::{Installation, Program},
     load::{self, OpenLoop},
     reference::publisher::{Load, Measured, Publisher, Timings},
-    report::{Goal, Row},
+    report::{Goal, Row, median},
 };
 
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
@@ -182,12 +182,6 @@ fn of_cost(name: &str, costs: &[Cost]) -> [Row; 3] {
 
 fn middle(of: &[Measured], figure: fn(&Measured) -> f64) -> f64 {
     median(of.iter().map(figure).collect())
-}
-
-/// The middle one; of two, the lower.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn per_second(measured: &Measured) -> f64 {

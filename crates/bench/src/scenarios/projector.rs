@@ -47,7 +47,7 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let (stored, replayed): (usize, usize) =
         if options.quick { (50_000, 50_000) } else { (300_000, 1_000_000) };
     let installation = Installation::start_on(Durability::None, &[]).await?;
-    cores::release(installation.postgres.pid());
+    cores::put(installation.postgres.pid(), cores::EITHER)?;
     let rooms = crowd::rooms(&installation.log().await?, ROOMS, MEMBERS).await?;
     let rooms: Vec<RoomId> = rooms.into_iter().map(|room| room.id).collect();
     let mut source = Source::connect(&installation, rooms).await?;

@@ -1,0 +1,348 @@
+//! Missed events: from the front's tail, from Postgres, from the log; and what reading much costs those who write.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+use natterjack_database::Client;
+use natterjack_domain::{RoomId, UserId};
+use natterjack_eventlog::Log;
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_postgres::Statement;
+
+use crate::{
+    Options,
+    client::{Reader, Writer},
+    cores,
+    crowd::{self, Room, Seat},
+    http::Http,
+    installation::{Installation, Program},
+    load::{self, Latency, OpenLoop, Worker},
+    report::{Goal, Row},
+    turns::TURN,
+};
+
+const MISSED: usize = 50;
+/// A tail that `MISSED` events do not fit into, so that they are read elsewhere.
+const SHORT_TAIL: &[(&str, &str)] = &[("TAIL_EVENTS", "16")];
+/// How long Postgres may take to be found away, or the projector to come up.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Writers beside the readers of deep history.
+const WRITERS: usize = 30;
+const APPENDS_PER_SECOND: f64 = 300.0;
+/// What the readers ask for, together: all kinds of requests take turns.
+const REQUESTS_PER_SECOND: f64 = 30.0;
+const READERS: usize = 8;
+
+pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
+    let mut rows = resuming(&options).await?;
+    rows.extend(beside_writers(&options).await?);
+    Ok(rows)
+}
+
+/// One person who comes back to one room, again and again.
+struct Return {
+    reader: Reader,
+    writer: Writer,
+    room: RoomId,
+    after: u64,
+    epoch: String,
+}
+
+async fn resuming(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let installation = Installation::start().await?;
+    // Then a resume and the bare statement go from one core to the other equally often.
+    cores::put(installation.postgres.pid(), cores::EITHER)?;
+    let projector = installation.projector().await?;
+    let (log, user) = (installation.log().await?, UserId::random());
+    let room = crowd::rooms_of(&log, 1, &[user]).await?.pop().context("a room was made")?;
+    crowd::say(&log, std::slice::from_ref(&room), 500).await?;
+    let tokens = installation.tokens()?;
+    let token = crowd::token(&tokens, user);
+    let times = if options.quick { 300 } else { 2_000 };
+
+    let front = installation.front().await?;
+    let mut warm = Return::enter(&front, &token, &room).await?;
+    crowd::say(&log, std::slice::from_ref(&room), MISSED).await?;
+    let tail = warm.times(times).await?;
+    drop((warm, front));
+
+    let front = installation.front_with(cores::MEASURED, SHORT_TAIL).await?;
+    let mut cold = Return::enter(&front, &token, &room).await?;
+    crowd::say(&log, std::slice::from_ref(&room), MISSED).await?;
+    projected(&installation, &log).await?;
+    drop(projector);
+    let sql = Sql::prepare(&installation, room.id, cold.after).await?;
+    let (mut store, mut bare) = (load::histogram(), load::histogram());
+    for _ in 0..10 {
+        bare += sql.times(times / 10).await?;
+        store += cold.times(times / 10).await?;
+    }
+    let read = front.metric(r#"natterjack_front_replayed_events_total{source="postgres"}"#).await?;
+    ensure!(read >= (times * MISSED) as f64, "the events did not come from Postgres");
+
+    installation.postgres.stop_fast().await;
+    let away = async {
+        while front.metric(r#"natterjack_front_replayed_events_total{source="log"}"#).await? < 1.0 {
+            cold.once().await?;
+        }
+        anyhow::Ok(())
+    };
+    timeout(SETTLE_LIMIT, away).await.context("Postgres is not found away")??;
+    let of_log = cold.times(times / 4).await?;
+
+    let (tail, store, bare, of_log) =
+        (Latency::of(&tail), Latency::of(&store), Latency::of(&bare), Latency::of(&of_log));
+    Ok(vec![
+        Row::new("resume.tail", tail.p50_ms, "ms").goal(Goal::AtMost(0.2)),
+        Row::new("resume.tail.p99", tail.p99_ms, "ms"),
+        Row::new("resume.postgres", store.p50_ms, "ms").beside(bare.p50_ms).goal(Goal::RatioAtMost(2.0)),
+        Row::new("resume.postgres.p99", store.p99_ms, "ms").beside(bare.p99_ms),
+        Row::new("resume.log", of_log.p50_ms, "ms"),
+        Row::new("resume.log.p99", of_log.p99_ms, "ms"),
+    ])
+}
+
+impl Return {
+    async fn enter(front: &Program, token: &str, room: &Room) -> anyhow::Result<Self> {
+        let (mut reader, writer) = crate::client::connect(front.address, "/v1/ws").await?;
+        writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
+        reader.until(r#""t":"welcome""#).await?;
+        let room = room.id;
+        writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
+        let ok: serde_json::Value = serde_json::from_str(&reader.until(r#""t":"ok""#).await?)?;
+        let after = ok["head"].as_u64().context("no head")?;
+        let epoch = ok["epoch"].as_str().context("no epoch")?.to_owned();
+        let mut this = Self { reader, writer, room, after, epoch };
+        this.leave().await?;
+        Ok(this)
+    }
+
+    async fn leave(&mut self) -> anyhow::Result<()> {
+        self.writer.send(&format!(r#"{{"t":"unsub","id":2,"room":"{}"}}"#, self.room))?;
+        self.reader.until(r#""t":"ok","id":2"#).await?;
+        Ok(())
+    }
+
+    async fn times(&mut self, times: usize) -> anyhow::Result<Histogram<u64>> {
+        let mut histogram = load::histogram();
+        for _ in 0..times {
+            histogram.saturating_record(u64::try_from(self.once().await?.as_nanos())?);
+        }
+        Ok(histogram)
+    }
+
+    /// From the request until the last event has come.
+    async fn once(&mut self) -> anyhow::Result<Duration> {
+        let (room, after, epoch) = (self.room, self.after, &self.epoch);
+        let begun = Instant::now();
+        self.writer
+            .send(&format!(r#"{{"t":"sub","id":1,"room":"{room}","after":{after},"epoch":"{epoch}"}}"#))?;
+        let mut events = 0;
+        while events < MISSED {
+            self.reader.read(|payload| events += usize::from(payload.starts_with(br#"{"t":"ev""#))).await?;
+        }
+        let took = begun.elapsed();
+        ensure!(events == MISSED, "{events} events");
+        self.leave().await?;
+        Ok(took)
+    }
+}
+
+/// The bare statement of the same page.
+struct Sql {
+    client: Client,
+    statement: Statement,
+    room: RoomId,
+    after: i64,
+}
+
+impl Sql {
+    async fn prepare(installation: &Installation, room: RoomId, after: u64) -> anyhow::Result<Self> {
+        let client = installation.client("natterjack_front").await?;
+        let statement = client
+            .prepare("SELECT seq, kind, ts, known, body FROM log.events WHERE topic = $1 AND seq > $2 ORDER BY seq LIMIT 50")
+            .await?;
+        Ok(Self { client, statement, room, after: i64::try_from(after)? })
+    }
+
+    async fn times(&self, times: usize) -> anyhow::Result<Histogram<u64>> {
+        let mut histogram = load::histogram();
+        for _ in 0..times {
+            let begun = Instant::now();
+            let rows = self.client.query(&self.statement, &[self.room.as_uuid(), &self.after]).await?;
+            histogram.saturating_record(u64::try_from(begun.elapsed().as_nanos())?);
+            ensure!(rows.len() == MISSED, "{} rows", rows.len());
+        }
+        Ok(histogram)
+    }
+}
+
+/// Waits until Postgres holds all that the log holds.
+async fn projected(installation: &Installation, log: &Log) -> anyhow::Result<()> {
+    let client = installation.client("natterjack_front").await?;
+    let head = i64::try_from(log.last_seq(0).await?)?;
+    let caught_up = async {
+        let sql = "SELECT FROM read.checkpoints WHERE seq >= $1";
+        while client.query_opt(sql, &[&head]).await?.is_none() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(SETTLE_LIMIT, caught_up).await.context("the projector does not catch up")?
+}
+
+/// What those who write feel of others who read far back, in every way that a client can.
+async fn beside_writers(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let installation = Installation::start().await?;
+    let (front, _projector) = tokio::try_join!(installation.front(), installation.projector())?;
+    // What readers do to writers is what counts, not what a log on a single core can do.
+    cores::put(installation.nats.pid(), cores::EITHER)?;
+    let (log, tokens, user) = (installation.log().await?, installation.tokens()?, UserId::random());
+    let deep = crowd::rooms_of(&log, 200, &[user]).await?;
+    crowd::say(&log, &deep, if options.quick { 100 } else { 500 }).await?;
+    let head = log.last_seq(0).await?;
+    projected(&installation, &log).await?;
+
+    let rooms = crowd::rooms(&log, WRITERS, 1).await?;
+    let seats = crowd::seats(front.address, &tokens, &rooms).await?;
+    let writers = Writers::start(seats.into_iter().flatten().collect());
+    let token = crowd::token(&tokens, user);
+    let deep: Arc<[RoomId]> = deep.iter().map(|room| room.id).collect();
+    let epoch = log.epoch(0).to_string();
+    let mut readers = vec![];
+    for turn in 0..READERS {
+        let (mut reader, writer) = crate::client::connect(front.address, "/v1/ws").await?;
+        writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
+        reader.until(r#""t":"welcome""#).await?;
+        let http = Http::connect(front.address, &token).await?;
+        let (rooms, epoch) = (deep.clone(), epoch.clone());
+        readers.push(DeepReader { http, reader, writer, rooms, epoch, head, turn, has_postgres: true });
+    }
+    let mut rows = writers.compare(options, &mut readers, "resume.append_p99").await?;
+    installation.postgres.stop_fast().await;
+    readers.iter_mut().for_each(|reader| reader.has_postgres = false);
+    // Its last checkpoint keeps the disk busy for a moment, and the front has to notice.
+    sleep(Duration::from_secs(3)).await;
+    rows.extend(writers.compare(options, &mut readers, "resume.append_p99.without_postgres").await?);
+    Ok(rows)
+}
+
+/// People who send messages at a steady rate, and how long each waited for its acknowledgement.
+struct Writers {
+    latency: Arc<Mutex<Histogram<u64>>>,
+    _load: OpenLoop,
+    _readers: JoinSet<()>,
+}
+
+impl Writers {
+    fn start(seats: Vec<Seat>) -> Self {
+        let latency = Arc::new(Mutex::new(load::histogram()));
+        let under_way: Arc<Mutex<HashMap<u64, u64>>> = Arc::default();
+        let (mut readers, mut writers) = (JoinSet::new(), vec![]);
+        for Seat { room, mut reader, writer, .. } in seats {
+            writers.push((room, writer));
+            let (latency, under_way) = (latency.clone(), under_way.clone());
+            readers.spawn(async move {
+                let note = |payload: &[u8]| {
+                    let id = payload.strip_prefix(br#"{"t":"ok","id":"#).and_then(|rest| {
+                        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+                        std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+                    });
+                    if let Some(at) = id.and_then(|id| under_way.lock().remove(&id)) {
+                        latency.lock().saturating_record(load::now().saturating_sub(at));
+                    }
+                };
+                while reader.read(note).await.is_ok() {}
+            });
+        }
+        let mut turn = 0;
+        let load = OpenLoop::every(Duration::from_secs_f64(1.0 / APPENDS_PER_SECOND), move |at| {
+            let (room, writer) = &writers[turn % writers.len()];
+            let n = load::next_number();
+            under_way.lock().insert(n, at);
+            let _ = writer.send(&load::message(*room, at, n));
+            turn += 1;
+        });
+        Self { latency, _load: load, _readers: readers }
+    }
+
+    /// The 99th percentile of appends with and without readers, who take turns.
+    async fn compare(
+        &self,
+        options: &Options,
+        readers: &mut [DeepReader],
+        name: &str,
+    ) -> anyhow::Result<Vec<Row>> {
+        let (mut with, mut without, mut reads) = (load::histogram(), load::histogram(), load::histogram());
+        load::at_rate(readers, REQUESTS_PER_SECOND, TURN, &mut reads).await?;
+        reads.reset();
+        for _ in 0..options.turns() * 2 {
+            self.latency.lock().reset();
+            sleep(TURN).await;
+            without += &*self.latency.lock();
+            self.latency.lock().reset();
+            load::at_rate(readers, REQUESTS_PER_SECOND, TURN, &mut reads).await?;
+            with += &*self.latency.lock();
+        }
+        let (with, without, reads) = (Latency::of(&with), Latency::of(&without), Latency::of(&reads));
+        Ok(vec![
+            Row::new(name, with.p99_ms, "ms").beside(without.p99_ms).goal(Goal::RatioAtMost(1.5)),
+            Row::new(format!("{name}.reads"), reads.p50_ms, "ms, median of what the readers ask for"),
+        ])
+    }
+}
+
+struct DeepReader {
+    http: Http,
+    reader: Reader,
+    writer: Writer,
+    rooms: Arc<[RoomId]>,
+    epoch: String,
+    head: u64,
+    turn: usize,
+    has_postgres: bool,
+}
+
+impl Worker for DeepReader {
+    async fn work(&mut self) -> anyhow::Result<()> {
+        let room = self.rooms[rand::random_range(0..self.rooms.len())];
+        let after = rand::random_range(0..self.head);
+        self.turn += 1;
+        match self.turn % 4 {
+            0 => {
+                let (writer, epoch) = (&self.writer, &self.epoch);
+                writer.send(&format!(
+                    r#"{{"t":"sub","id":1,"room":"{room}","after":{after},"epoch":"{epoch}"}}"#
+                ))?;
+                self.reader.until(r#""t":"ok","id":1"#).await?;
+                writer.send(&format!(r#"{{"t":"unsub","id":2,"room":"{room}"}}"#))?;
+                self.reader.until(r#""t":"ok","id":2"#).await?;
+            }
+            1 if self.has_postgres => {
+                let cursor =
+                    natterjack_readmodel::Cursor::History { before_seq: i64::try_from(after)? }.encode();
+                self.http.get(&format!("/v1/rooms/{room}/messages?cursor={cursor}")).await?;
+            }
+            2 if self.has_postgres => {
+                self.http.get("/v1/rooms?limit=50").await?;
+            }
+            _ => {
+                // Without Postgres the log is read only so far back.
+                let reach = if self.has_postgres { self.head } else { 10_000.min(self.head) };
+                let after = self.head - rand::random_range(0..reach);
+                self.http.get(&format!("/v1/rooms/{room}/events?after={after}&limit=500")).await?;
+            }
+        }
+        Ok(())
+    }
+}
