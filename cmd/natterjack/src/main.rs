@@ -58,7 +58,9 @@ async fn main() -> ExitCode {
         Command::Rebuild(target) => replay::rebuild(&target).await,
         Command::Verify(target) => replay::verify(&target).await,
         Command::Bench(options) => Box::pin(bench::run(options)).await,
-        Command::BenchHub { listen } => natterjack_bench::serve_bare_hub(listen).await.map(|()| ExitCode::SUCCESS),
+        Command::BenchHub { listen } => {
+            natterjack_bench::serve_bare_hub(listen).await.map(|()| ExitCode::SUCCESS)
+        }
     };
     match done {
         Ok(code) => code,

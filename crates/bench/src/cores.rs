@@ -49,6 +49,8 @@ pub fn put(pid: u32, cores: Cores) -> anyhow::Result<()> {
 /// A thread, or this one.
 fn pin(thread: Option<Pid>, cores: Cores) {
     let mut set = CpuSet::new();
-    cores.iter().for_each(|core| set.set(*core));
+    for core in cores {
+        set.set(*core);
+    }
     let _ = sched_setaffinity(thread, &set);
 }

@@ -13,6 +13,7 @@
     clippy::cast_sign_loss,
     reason = "figures are estimates: nobody asks for their twelfth digit"
 )]
+#![allow(clippy::unchecked_time_subtraction, reason = "what is subtracted was measured before")]
 
 use std::{fs, path::PathBuf};
 

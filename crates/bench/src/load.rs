@@ -48,12 +48,12 @@ pub struct Board {
     sending: watch::Sender<bool>,
 }
 
-/// Latencies of deliveries, from the moment at which the message was to be sent.
+/// Latencies in milliseconds, from the moment at which a message was to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub p999_ms: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
 }
 
 impl Board {
@@ -133,7 +133,7 @@ pub fn histogram() -> Histogram<u64> {
 impl Latency {
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
-        Self { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999) }
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was measured: rows with their bound, goal and verdict, as a table and as JSON.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
 
@@ -24,7 +24,6 @@ pub struct Row {
 pub enum Goal {
     RatioAtLeast(f64),
     RatioAtMost(f64),
-    AtLeast(f64),
     AtMost(f64),
 }
 
@@ -46,7 +45,6 @@ impl Row {
         let met = match goal {
             Goal::RatioAtLeast(least) => ratio >= least,
             Goal::RatioAtMost(most) => ratio <= most,
-            Goal::AtLeast(least) => self.value >= least,
             Goal::AtMost(most) => self.value <= most,
         };
         Self { goal: Some(goal), met: Some(met), ..self }
@@ -58,7 +56,6 @@ impl fmt::Display for Goal {
         match self {
             Self::RatioAtLeast(least) => write!(f, "ratio ≥ {least}"),
             Self::RatioAtMost(most) => write!(f, "ratio ≤ {most}"),
-            Self::AtLeast(least) => write!(f, "≥ {least}"),
             Self::AtMost(most) => write!(f, "≤ {most}"),
         }
     }
@@ -87,7 +84,7 @@ pub fn table(rows: &[Row]) -> String {
         let goal = row.goal.map(|goal| goal.to_string()).unwrap_or_default();
         let met = row.met.map_or("", |met| if met { "yes" } else { "**no**" });
         let (name, value, unit) = (&row.name, number(row.value), row.unit);
-        out.push_str(&format!("| {name} | {value} | {unit} | {bound} | {ratio} | {goal} | {met} |\n"));
+        let _ = writeln!(out, "| {name} | {value} | {unit} | {bound} | {ratio} | {goal} | {met} |");
     }
     out
 }

@@ -87,13 +87,7 @@ impl AccessTokens {
     }
 
     /// Makes a token for a session. Whoever holds the signing key can, so that it needs no account.
-    pub fn issue(
-        &self,
-        user: UserId,
-        session: SessionId,
-        username: &str,
-        now: OffsetDateTime,
-    ) -> String {
+    pub fn issue(&self, user: UserId, session: SessionId, username: &str, now: OffsetDateTime) -> String {
         let body = Body {
             sub: user,
             sid: session,

@@ -50,7 +50,7 @@ async fn on_one_node(options: &Options, name: &str, streams: &str) -> anyhow::Re
     let installation = Installation::start_with(&[("STREAMS", streams)]).await?;
     let front = installation.front().await?;
     let servers = [installation.nats.pid()];
-    compare(options, name, &installation, &front, &servers, installation.log_config()).await
+    compare(options, name, &front, &servers, installation.log_config()).await
 }
 
 /// Front and publisher speak to the same member, whether or not it leads.
@@ -64,13 +64,12 @@ async fn on_a_cluster(options: &Options, name: &str) -> anyhow::Result<Vec<Row>>
     let installation = Installation::start().await?;
     let front = installation.front_with(cores::MEASURED, &own).await?;
     let servers: Vec<_> = cluster.members.iter().map(NatsServer::pid).collect();
-    compare(options, name, &installation, &front, &servers, config).await
+    compare(options, name, &front, &servers, config).await
 }
 
 async fn compare(
     options: &Options,
     name: &str,
-    installation: &Installation,
     front: &Program,
     servers: &[u32],
     config: Config,
@@ -78,7 +77,7 @@ async fn compare(
     let rooms = crowd::rooms(&Log::open(&config).await?, SESSIONS, 1).await?;
     let ids: Vec<_> = rooms.iter().map(|room| room.id).collect();
     let seats = async || {
-        let seats = crowd::seats(front.address, &installation.tokens()?, &rooms).await?;
+        let seats = crowd::seats(front.address, &Installation::tokens()?, &rooms).await?;
         anyhow::Ok(seats.into_iter().flatten().collect::<Vec<_>>())
     };
     let raw = Publisher { config, rooms: ids, span: SPAN, warm_up: WARM_UP };
@@ -189,11 +188,11 @@ fn per_second(measured: &Measured) -> f64 {
 }
 
 fn p50(measured: &Measured) -> f64 {
-    measured.latency.p50_ms
+    measured.latency.p50
 }
 
 fn p99(measured: &Measured) -> f64 {
-    measured.latency.p99_ms
+    measured.latency.p99
 }
 
 async fn closed(seats: Vec<Seat>, in_flight: usize) -> anyhow::Result<(Measured, u64)> {

@@ -43,7 +43,7 @@ async fn compare(options: &Options, name: &str, shape: Shape, least: f64) -> any
     let installation = Installation::start().await?;
     let (front, _projector) = tokio::try_join!(installation.front(), installation.projector())?;
     let rooms = crowd::rooms(&installation.log().await?, shape.rooms, shape.members).await?;
-    let seats = crowd::seats(front.address, &installation.tokens()?, &rooms).await?;
+    let seats = crowd::seats(front.address, &Installation::tokens()?, &rooms).await?;
     let (mut product, _load) = side(&front, seats, shape);
 
     for _ in 0..options.turns() {

@@ -31,7 +31,7 @@ const JOINED: usize = 50;
 pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let installation = Installation::start().await?;
     let front = installation.front().await?;
-    let (log, tokens) = (installation.log().await?, installation.tokens()?);
+    let (log, tokens) = (installation.log().await?, Installation::tokens()?);
     let mut rows = vec![traffic(&options, &installation, &front, &log, &tokens).await?];
     rows.extend(rooms(&options, &front, &log, &tokens).await?);
     Ok(rows)

@@ -48,7 +48,7 @@ struct Bookmark {
 async fn after_death(name: &str, people: usize, rooms: usize, warm: bool) -> anyhow::Result<Vec<Row>> {
     let installation = Installation::start().await?;
     let _projector = installation.projector().await?;
-    let (log, tokens) = (installation.log().await?, Arc::new(installation.tokens()?));
+    let (log, tokens) = (installation.log().await?, Arc::new(Installation::tokens()?));
     let rooms = make_rooms(&log, people, rooms).await?;
     let doomed = installation.front().await?;
     crowd::say(&log, &rooms, 2).await?;
@@ -64,7 +64,7 @@ async fn after_death(name: &str, people: usize, rooms: usize, warm: bool) -> any
         let looks = heir.metric(r#"natterjack_readmodel_queries_total{query="checkpoint"}"#).await?;
         anyhow::Ok(all - looks)
     };
-    let (queried, cpu, begun) = (queries().await?, usage(heir.pid())?.cpu, Instant::now());
+    let (asked, cpu, begun) = (queries().await?, usage(heir.pid())?.cpu, Instant::now());
     let latency = parking_lot::Mutex::new(load::histogram());
     let back: Vec<(Reader, Writer)> = stream::iter(&bookmarks)
         .map(async |bookmark| {
@@ -78,13 +78,13 @@ async fn after_death(name: &str, people: usize, rooms: usize, warm: bool) -> any
         .await?;
     let all = begun.elapsed();
     let cpu = usage(heir.pid())?.cpu - cpu;
-    let queried = queries().await? - queried;
+    let asked = queries().await? - asked;
     drop((back, strangers));
     let one = Latency::of(&latency.lock());
     Ok(vec![
-        Row::new(format!("{name}.queries"), queried, "statements to Postgres").goal(Goal::AtMost(0.0)),
+        Row::new(format!("{name}.queries"), asked, "statements to Postgres").goal(Goal::AtMost(0.0)),
         Row::new(format!("{name}.all"), all.as_secs_f64(), "s until everybody is back"),
-        Row::new(format!("{name}.p99"), one.p99_ms, "ms for one person"),
+        Row::new(format!("{name}.p99"), one.p99, "ms for one person"),
         Row::new(format!("{name}.cpu"), cpu.as_secs_f64(), "CPU-s of the front"),
     ])
 }
@@ -195,7 +195,7 @@ async fn come_back(
         ensure!(events == expected, "{events} events instead of {expected}");
         anyhow::Ok(())
     };
-    tokio::time::timeout(Duration::from_secs(60), reading).await.context("not back in time")??;
+    tokio::time::timeout(Duration::from_mins(1), reading).await.context("not back in time")??;
     Ok((reader, writer))
 }
 

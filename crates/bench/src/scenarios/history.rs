@@ -48,7 +48,7 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     fill(&installation.admin().await?, &shelf, reader, &log.epoch(0)).await?;
 
     let front = installation.front().await?;
-    let token = crowd::token(&installation.tokens()?, reader);
+    let token = crowd::token(&Installation::tokens()?, reader);
     let (mut pages, mut statements) = (vec![], vec![]);
     for _ in 0..CONNECTIONS {
         pages.push(Pages { http: Http::connect(front.address, &token).await?, shelf: shelf.clone() });
@@ -73,8 +73,8 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let queries = (queries().await? - before) / of_pages.len() as f64;
     let (product, bare) = (Latency::of(&of_pages), Latency::of(&of_statements));
     Ok(vec![
-        Row::new("history.p50", product.p50_ms, "ms").beside(bare.p50_ms),
-        Row::new("history.p99", product.p99_ms, "ms").beside(bare.p99_ms).goal(Goal::RatioAtMost(1.5)),
+        Row::new("history.p50", product.p50, "ms").beside(bare.p50),
+        Row::new("history.p99", product.p99, "ms").beside(bare.p99).goal(Goal::RatioAtMost(1.5)),
         Row::new("history.queries", queries, "statements/page").goal(Goal::AtMost(1.0)),
     ])
 }

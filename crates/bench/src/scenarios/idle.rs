@@ -41,7 +41,7 @@ const SETTLING: Duration = Duration::from_secs(12);
 pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let installation = Installation::start().await?;
     let front = installation.front_with(crate::cores::MEASURED, SETTINGS).await?;
-    let (log, tokens) = (installation.log().await?, installation.tokens()?);
+    let (log, tokens) = (installation.log().await?, Installation::tokens()?);
     let rooms = crowd::rooms(&log, ROOMS, MEMBERS).await?;
     let memory = || Ok::<_, anyhow::Error>(usage(front.pid())?.memory_bytes as f64);
 

@@ -80,9 +80,9 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
         Row::new("mixed.all", all, "CPU-s/million deliveries"),
         Row::new("mixed.rate", deliveries as f64 / span.as_secs_f64(), "deliveries/s"),
         Row::new("mixed.reconnects", mended as f64 / span.as_secs_f64(), "connections/s"),
-        Row::new("mixed.p50", latency.p50_ms, "ms"),
-        Row::new("mixed.p99", latency.p99_ms, "ms"),
-        Row::new("mixed.p999", latency.p999_ms, "ms"),
+        Row::new("mixed.p50", latency.p50, "ms"),
+        Row::new("mixed.p99", latency.p99, "ms"),
+        Row::new("mixed.p999", latency.p999, "ms"),
     ]);
     Ok(rows)
 }
@@ -133,7 +133,7 @@ impl Town {
             .buffer_unordered(OPENING_AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        let (tokens, board) = (installation.tokens()?, Board::new());
+        let (tokens, board) = (Installation::tokens()?, Board::new());
         let town = Self { people, board, mended: Mutex::default(), front, tokens, log };
         stream::iter(&town.people)
             .map(|person| town.connect(person))

@@ -202,8 +202,8 @@ async fn lag(
     );
     let latency = Latency::of(&histogram);
     let mut rows = vec![
-        Row::new("projector.lag.p50", latency.p50_ms, "ms"),
-        Row::new("projector.lag.p99", latency.p99_ms, "ms"),
+        Row::new("projector.lag.p50", latency.p50, "ms"),
+        Row::new("projector.lag.p99", latency.p99, "ms"),
         Row::new("projector.lag.max", histogram.max() as f64 / 1e6, "ms").goal(Goal::AtMost(1_000.0)),
     ];
     for (index, name) in ["projector", "postgres", "nats"].into_iter().enumerate() {

@@ -29,7 +29,7 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let installation = Installation::start().await?;
     let (front, projector) = tokio::try_join!(installation.front(), installation.projector())?;
     let rooms = crowd::rooms(&installation.log().await?, ROOMS, MEMBERS).await?;
-    let seats = crowd::seats(front.address, &installation.tokens()?, &rooms).await?;
+    let seats = crowd::seats(front.address, &Installation::tokens()?, &rooms).await?;
     let processes = [front.pid(), installation.nats.pid(), projector.pid(), installation.postgres.pid()];
     let board = Board::new();
     let mut product = Side::new(&board, &processes);
@@ -55,11 +55,11 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     rows[0] = rows[0].clone().beside(bare_cpu[0]).goal(Goal::RatioAtMost(1.3));
     rows.extend([
         Row::new("rate.all", cpu.iter().sum(), unit).goal(Goal::AtMost(22.0)),
-        Row::new("rate.p50", latency.p50_ms, "ms").beside(republished.p50_ms + bare_latency.p50_ms),
-        Row::new("rate.p99", latency.p99_ms, "ms")
-            .beside(republished.p99_ms + bare_latency.p99_ms)
+        Row::new("rate.p50", latency.p50, "ms").beside(republished.p50 + bare_latency.p50),
+        Row::new("rate.p99", latency.p99, "ms")
+            .beside(republished.p99 + bare_latency.p99)
             .goal(Goal::RatioAtMost(2.0)),
-        Row::new("rate.p999", latency.p999_ms, "ms").beside(republished.p999_ms + bare_latency.p999_ms),
+        Row::new("rate.p999", latency.p999, "ms").beside(republished.p999 + bare_latency.p999),
     ]);
     Ok(rows)
 }

@@ -102,7 +102,7 @@ pub(super) fn answer(attach: &Attach, topic: Topic, epoch: &str, head: u64) -> O
         }),
         Answer::Welcome(welcome) => {
             let mut welcome = (**welcome).clone();
-            welcome.epoch = epoch.to_owned();
+            epoch.clone_into(&mut welcome.epoch);
             welcome.seq = head;
             welcome.recovered = attach.recovered == Some(true);
             ServerFrame::Welcome(welcome)

@@ -41,7 +41,7 @@ pub(super) struct Feeds {
     live: natterjack_eventlog::Feeds,
     signals: Mutex<Option<mpsc::Receiver<(UserId, Signal)>>>,
     /// A feed lives as long as a connection holds it.
-    feeds: Mutex<HashMap<UserId, Weak<Feed>>>,
+    served: Mutex<HashMap<UserId, Weak<Feed>>>,
     /// Bounds what is repaired at once on this front.
     repairs: Arc<Semaphore>,
 }
@@ -74,7 +74,7 @@ impl Feeds {
     pub fn new(log: Log, repairs: Arc<Semaphore>) -> Arc<Self> {
         let (live, signals) = log.feeds();
         let signals = Mutex::new(Some(signals));
-        Arc::new(Self { log, live, signals, feeds: Mutex::default(), repairs })
+        Arc::new(Self { log, live, signals, served: Mutex::default(), repairs })
     }
 
     /// Health of the connection that carries the feeds.
@@ -91,7 +91,7 @@ impl Feeds {
     }
 
     fn feed(self: &Arc<Self>, user: UserId) -> Arc<Feed> {
-        let mut feeds = self.feeds.lock();
+        let mut feeds = self.served.lock();
         if let Some(feed) = feeds.get(&user).and_then(Weak::upgrade) {
             return feed;
         }
@@ -103,7 +103,7 @@ impl Feeds {
     }
 
     fn served(&self) -> Vec<Arc<Feed>> {
-        self.feeds.lock().values().filter_map(Weak::upgrade).collect()
+        self.served.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Hands live events to their feeds until `stop`.
@@ -111,7 +111,7 @@ impl Feeds {
         let Some(mut signals) = self.signals.lock().take() else { return };
         let work = async {
             while let Some((user, signal)) = signals.recv().await {
-                let feed = self.feeds.lock().get(&user).and_then(Weak::upgrade);
+                let feed = self.served.lock().get(&user).and_then(Weak::upgrade);
                 if let Some(feed) = feed {
                     feed.receive(signal);
                 }
@@ -152,7 +152,7 @@ impl Feeds {
     }
 
     fn forget(&self, feed: &Feed) {
-        let mut feeds = self.feeds.lock();
+        let mut feeds = self.served.lock();
         if feeds.get(&feed.user).is_some_and(|current| std::ptr::eq(current.as_ptr(), feed)) {
             feeds.remove(&feed.user);
         }
@@ -282,7 +282,7 @@ impl Feed {
                     // A replica that answers may be a little behind the one that published.
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::warn!(%error, user = %feed.user, "a gap of a feed waits to be repaired")
+                        tracing::warn!(%error, user = %feed.user, "a gap of a feed waits to be repaired");
                     }
                 }
                 drop(feed);

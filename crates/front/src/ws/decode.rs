@@ -119,12 +119,12 @@ impl Decoder {
         if first & RESERVED != 0 || second & MASKED == 0 || control && first & FIN == 0 {
             return Err(Broken::Malformed);
         }
-        let (extended, len) = match (short, rest) {
-            (126, [a, b, ..]) => (2, u64::from(u16::from_be_bytes([*a, *b]))),
-            (127, [a, b, c, d, e, f, g, h, ..]) => (8, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
-            (126 | 127, _) => return Ok(None),
-            (len, _) => (0, u64::from(len)),
+        let extended = match short {
+            126 => rest.first_chunk().map(|len| (2, u64::from(u16::from_be_bytes(*len)))),
+            127 => rest.first_chunk().map(|len| (8, u64::from_be_bytes(*len))),
+            len => Some((0, u64::from(len))),
         };
+        let Some((extended, len)) = extended else { return Ok(None) };
         if control && len > CONTROL_MAX_BYTES {
             return Err(Broken::Malformed);
         }
