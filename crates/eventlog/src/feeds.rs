@@ -39,7 +39,9 @@ const SIGNALS_WAITING: usize = 1_024;
 const COMMANDS_AT_ONCE: usize = 256;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_millis(100);
+/// Whoever comes while the connection is lost waits no longer for it. The client's own connections may be back sooner.
+const COMES_BACK: Duration = Duration::from_secs(1);
 /// A server that says nothing for twice as long is gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -84,10 +86,11 @@ impl Feeds {
     }
 
     /// Follows a person's feed, under a name that was not used before, until told to leave. When this completes, the
-    /// server has the subscription: to miss nothing, ask for the [`Log::heads`] afterwards. Fails at once without a
-    /// connection; also then it has to be left.
+    /// server has the subscription: to miss nothing, ask for the [`Log::heads`] afterwards. Fails when there is
+    /// no connection, nor one soon; also then it has to be left.
     pub async fn follow(&self, id: FeedId, user: UserId) -> Result<(), FollowError> {
-        if !self.link.borrow().connected {
+        let mut link = self.link.clone();
+        if !matches!(timeout(COMES_BACK, link.wait_for(|link| link.connected)).await, Ok(Ok(_))) {
             return Err(FollowError::Unavailable);
         }
         let (done, confirmed) = oneshot::channel();

@@ -37,11 +37,11 @@ fn codec(c: &mut Criterion) {
     let body = MessageBody::parse(&text, TEXT_CHARS).unwrap();
     let fact = Fact::Message(message::Event::Posted { id, by: author, cid, body, reply_to: None });
     group.bench_function("encode what is stored", |b| {
-        b.iter(|| StoredEvent::new(id.into(), black_box(&fact)).encode())
+        b.iter(|| StoredEvent::new(id.into(), black_box(&fact)).encode());
     });
     let event = event(room, 1_234_567);
     group.bench_function("wrap an event", |b| {
-        b.iter(|| encode::event(event.subject.topic, black_box(&event), 1_234_566))
+        b.iter(|| encode::event(event.subject.topic, black_box(&event), 1_234_566));
     });
     group.finish();
 }

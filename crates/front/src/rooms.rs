@@ -56,7 +56,11 @@ impl Rooms {
     }
 
     async fn created_before(&self, id: RoomId, by: UserId) -> Result<RoomChanged, Fault> {
-        let handle = self.hub.room(id).await?;
+        let handle = match self.hub.room(id).await {
+            // An opening that began before the room was there has many who wait for it: its answer is an old one.
+            Err(error) if matches!(*error, OpenError::NoSuchRoom) => self.hub.room(id).await?,
+            opened => opened?,
+        };
         let (room, _) = handle.room();
         match room.facts() {
             Some(facts) if facts.owner == by => Ok(self.changed(id, handle.head())),

@@ -43,7 +43,7 @@ fn allowed_licences() -> BTreeSet<String> {
 fn every_dependency_has_an_allowed_licence_and_comes_from_the_registry() {
     let metadata = MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .other_options(["--locked".to_owned()])
         .exec()
         .unwrap();
     let allowed = allowed_licences();

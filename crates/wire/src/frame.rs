@@ -239,7 +239,8 @@ pub struct RoomEvent {
     pub room: RoomId,
     #[ts(type = "number")]
     pub seq: u64,
-    /// Sequence of the room's event before this one; 0 before the first.
+    /// Sequence of the room's event before this one; 0 before the first, and where the server has read this event back
+    /// from the log and vouches that nothing is missing before it.
     #[ts(type = "number")]
     pub prev: u64,
     /// When the log stored it (RFC 3339, UTC).

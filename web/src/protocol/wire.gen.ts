@@ -88,7 +88,8 @@ export type ResetReason = "gap_too_large" | "epoch_changed" | "late_event" | "no
 
 export type RoomEvent = { room: RoomId, seq: number, 
 /**
- * Sequence of the room's event before this one; 0 before the first.
+ * Sequence of the room's event before this one; 0 before the first, and where the server has read this event back
+ * from the log and vouches that nothing is missing before it.
  */
 prev: number, 
 /**

@@ -69,7 +69,9 @@ impl Hub {
         }
         let events = self.deep_read(inner.log.tail(handle.topic, after, inner.config.tail_events)).await?;
         metrics::replayed("log", events.len());
-        let mut prev = after;
+        // What the first of them follows is not known: `after` may be a checkpoint, which a client that shares this
+        // tail need not have heard of. Nothing is missing before it.
+        let mut prev = 0;
         let older = events.iter().map(|event| {
             let frame = encode::event(handle.topic, event, prev);
             prev = event.seq;

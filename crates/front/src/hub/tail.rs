@@ -65,8 +65,7 @@ impl Tail {
     /// Has the tail reach back to `after`: `older` are the topic's next events after that, up to one that the tail
     /// holds or to its head. Whether it now holds all of them.
     ///
-    /// The oldest frame names as its predecessor where the tail began when it was made, not the event before it: a frame
-    /// that `older` holds too is replaced.
+    /// The oldest frame may name no predecessor, for want of knowing it: a frame that `older` holds too is replaced.
     pub fn extend_back(&mut self, after: u64, older: Vec<(u64, Bytes)>) -> bool {
         let meets = self.frames.front().map_or(self.complete_after, |oldest| oldest.seq);
         let reaches = older.last().is_some_and(|(last, _)| *last >= meets);
