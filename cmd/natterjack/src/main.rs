@@ -13,6 +13,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Natterjack: a chat server whose single source of truth is an event log.
 #[derive(Parser)]
 #[command(name = "natterjack", version, arg_required_else_help = true)]
