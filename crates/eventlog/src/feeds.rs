@@ -15,9 +15,10 @@ use std::{
 };
 
 use async_nats::{HeaderMap, Message, ServerAddr};
+use bytes::BufMut as _;
 use natterjack_domain::UserId;
 use natterjack_runtime::config::Secret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf},
@@ -38,6 +39,8 @@ const SIGNALS_WAITING: usize = 1_024;
 /// Requests that are sent in one go.
 const COMMANDS_AT_ONCE: usize = 256;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// What the server says of itself first.
+const INFO_MAX_BYTES: usize = 64 << 10;
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// Whoever comes while the connection is lost waits no longer for it. The client's own connections may be back sooner.
@@ -275,21 +278,31 @@ impl Follower {
     }
 }
 
-/// The server speaks first.
+/// The server speaks first. What it says is read here: the codec takes no address without a scheme, and that is how the
+/// members of a cluster name each other.
 async fn await_info(read: &mut OwnedReadHalf, decoder: &mut StreamDecoder) -> Result<(), Lost> {
-    loop {
-        if let Some(ServerOp::Info { info }) = decoder.decode()? {
-            // Nothing secret goes over a connection that should have been encrypted.
-            return if info.tls_required {
-                Err(io::Error::from(io::ErrorKind::Unsupported).into())
-            } else {
-                Ok(())
-            };
+    #[derive(Deserialize)]
+    struct Info {
+        #[serde(default)]
+        tls_required: bool,
+    }
+    let mut begun = Vec::with_capacity(1_024);
+    let end = loop {
+        if let Some(end) = begun.windows(2).position(|two| two == b"\r\n") {
+            break end;
         }
-        if read.read_buf(decoder.read_buf()).await? == 0 {
+        if begun.len() > INFO_MAX_BYTES || read.read_buf(&mut begun).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+    };
+    let info = begun[..end].strip_prefix(b"INFO ").and_then(|info| serde_json::from_slice::<Info>(info).ok());
+    let Info { tls_required } = info.ok_or(io::Error::from(io::ErrorKind::InvalidData))?;
+    if tls_required {
+        // Nothing secret goes over a connection that should have been encrypted.
+        return Err(io::Error::from(io::ErrorKind::Unsupported).into());
     }
+    decoder.read_buf().put_slice(&begun[end + 2..]);
+    Ok(())
 }
 
 fn subscribe(out: &mut String, id: FeedId, user: UserId) {
@@ -315,7 +328,8 @@ fn connect(config: &Config) -> String {
         verbose: false,
         pedantic: false,
         headers: true,
-        protocol: 1,
+        // Not told of changes in the cluster, for the same reason.
+        protocol: 0,
         name: "natterjack feeds",
         lang: "rust",
         version: env!("CARGO_PKG_VERSION"),

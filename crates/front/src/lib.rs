@@ -2,7 +2,7 @@
 //!
 //! It keeps nothing that another front needs: everything it knows it can read again from the log and from
 //! Postgres. It writes no read model. Start with [`serve`]; the way in is `ws::session` and `ws::requests`, the way
-//! out `hub::actor` and `ws::outbox`.
+//! out `hub::actor`, `hub::fanout` and `ws::outbox`.
 
 mod config;
 mod fault;

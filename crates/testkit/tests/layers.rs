@@ -22,6 +22,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("readmodel", &["domain", "wire", "database"]),
     ("projection", &["domain", "wire", "runtime", "database", "eventlog"]),
     ("front", &["domain", "wire", "runtime", "database", "eventlog", "identity", "readmodel"]),
+    // It measures the crates' parts and the processes, from outside the front.
+    (
+        "bench",
+        &[
+            "domain",
+            "wire",
+            "runtime",
+            "stack",
+            "database",
+            "eventlog",
+            "identity",
+            "readmodel",
+            "projection",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {

@@ -10,9 +10,10 @@ use std::{
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use natterjack_domain::{ClientId, EventId, MessageBody, MessageId, RoomId, UserId, message};
+use natterjack_domain::{ClientId, EventId, MessageBody, MessageId, RoomId, UserId, message, user};
 use natterjack_eventlog::{
-    AppendError, Appended, Config, Log, NewEvent, OpenError, StreamError, Subject, provision, stream_config,
+    AppendError, Appended, Config, Log, NewEvent, OpenError, Signal, StreamError, Subject, provision,
+    stream_config,
 };
 use natterjack_runtime::config::Reader;
 use natterjack_stack::{NatsCluster, NatsServer, Tools};
@@ -350,4 +351,31 @@ async fn a_cluster_whose_leader_is_killed_goes_on_and_keeps_what_it_acknowledged
     bodies.sort();
     bodies.dedup();
     assert_eq!(bodies.len(), stored.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_are_heard_on_a_cluster_also_when_their_server_dies() {
+    let cluster = NatsCluster::temporary(&Tools::find().unwrap()).await.unwrap();
+    let config = config(&cluster.url(), &[("REPLICAS", "3")]);
+    provision(&config).await.unwrap();
+    let log = Log::open(&config).await.unwrap();
+    let (feeds, mut live) = log.feeds();
+    let (user, id) = (UserId::random(), feeds.name());
+    eventually("the feed to be followed", async || feeds.follow(id, user).await.ok()).await;
+    let mut hear = async |username: &str| {
+        let fact = Fact::User(user::Event::Registered { id: user, username: username.to_owned() });
+        let event = NewEvent::new(Subject::feed(user), EventId::random(), &fact);
+        let Appended { seq, .. } = log.append(event).await.unwrap();
+        let heard = tokio::time::timeout(natterjack_testkit::PATIENCE, live.recv()).await.unwrap();
+        let Some((whose, Signal::Event(event))) = heard else { panic!("{heard:?}") };
+        assert_eq!((whose, event.seq), (user, seq));
+    };
+    hear("before").await;
+
+    let mut link = feeds.link();
+    let gaps = link.borrow_and_update().gaps;
+    // It is the first one's address that is tried first.
+    cluster.members[0].kill_hard().await;
+    link.wait_for(|link| link.connected && link.gaps > gaps).await.unwrap();
+    hear("after").await;
 }
