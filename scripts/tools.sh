@@ -182,6 +182,8 @@ need_node() {
 
 need_cargo() {
   command -v cargo >/dev/null || die "cargo is missing: install Rust first"
+  # The allocator's build needs it.
+  command -v make >/dev/null || apt make make
   local wanted
   wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
   at_least "$(version_of rustc)" "$wanted" || die "Rust $wanted or newer is needed: rustup update"

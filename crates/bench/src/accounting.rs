@@ -75,7 +75,7 @@ mod tests {
         let begun = usage(std::process::id()).unwrap();
         let mut sum = 0_u64;
         while usage(std::process::id()).unwrap().cpu < begun.cpu + Duration::from_millis(20) {
-            sum = (0..100_000).fold(sum, |sum, n| sum.wrapping_add(n));
+            sum = (0..100_000).fold(sum, u64::wrapping_add);
         }
         assert!(begun.memory_bytes > 0);
         assert!(usage(u32::MAX).is_ok_and(|gone| gone.cpu.is_zero()));

@@ -15,9 +15,11 @@
 )]
 #![allow(clippy::unchecked_time_subtraction, reason = "what is subtracted was measured before")]
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::timeout;
 
 mod accounting;
 mod client;
@@ -32,6 +34,9 @@ mod scenarios;
 mod turns;
 
 pub use reference::bare_hub::serve as serve_bare_hub;
+
+/// A scenario that takes longer hangs.
+const SCENARIO_LIMIT: Duration = Duration::from_mins(15);
 
 /// What to measure, and how long.
 #[derive(Debug, Clone)]
@@ -51,28 +56,44 @@ impl Options {
     }
 }
 
-/// Runs the scenarios one after the other and prints their rows. Fails when one cannot be run; a goal that is missed
-/// is no failure, but stands in the table.
+/// Runs the scenarios one after the other and prints their rows; the JSON is written again after each. Fails in the end when
+/// one could not be run; a goal that is missed is no failure, but stands in the table.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     cores::settle();
+    allow_files();
     let known: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
     if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no scenario {unknown:?}; there are {}", known.join(", "));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios::ALL {
-        if options.only.is_empty() || options.only.iter().any(|name| name == scenario.name) {
-            eprintln!("== {}: {}", scenario.name, scenario.about);
-            let found = (scenario.run)(options.clone()).await;
-            let found = found.with_context(|| format!("scenario {}", scenario.name))?;
-            eprint!("{}", report::table(&found));
-            rows.extend(found);
+        if !options.only.is_empty() && !options.only.iter().any(|name| name == scenario.name) {
+            continue;
+        }
+        eprintln!("== {}: {}", scenario.name, scenario.about);
+        match timeout(SCENARIO_LIMIT, (scenario.run)(options.clone())).await.map_err(Into::into).flatten() {
+            Ok(found) => {
+                eprint!("{}", report::table(&found));
+                rows.extend(found);
+            }
+            Err(error) => {
+                eprintln!("{} could not be run: {error:#}", scenario.name);
+                failed.push(scenario.name);
+            }
+        }
+        if let Some(path) = &options.json {
+            let json = serde_json::to_string_pretty(&rows)?;
+            fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
         }
     }
     println!("{}", report::table(&rows));
-    if let Some(path) = &options.json {
-        let json = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
-    }
+    ensure!(failed.is_empty(), "not run: {}", failed.join(", "));
     Ok(())
+}
+
+/// As many open files as this process and its children may have: 10,000 connections have two ends.
+fn allow_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, a scenario that needs more says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

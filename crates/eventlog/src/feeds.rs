@@ -141,6 +141,12 @@ struct Unwanted;
 
 impl Follower {
     async fn run(mut self) {
+        self.follow_all().await;
+        self.link.send_modify(|link| link.connected = false);
+    }
+
+    /// Connects again and again, until nobody wants to know any more.
+    async fn follow_all(&mut self) {
         let servers: Vec<ServerAddr> =
             self.config.url.split(',').filter_map(|server| server.trim().parse().ok()).collect();
         for server in servers.iter().cycle() {

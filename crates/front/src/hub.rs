@@ -225,7 +225,7 @@ impl Hub {
             while at < before {
                 let page = self.deep_read(log.tail_of(subject, at, FOLD_PAGE)).await?;
                 fold(&mut room, page.iter().filter(|event| event.seq <= before));
-                at = page.last().map(|event| event.seq).ok_or(ReadError::Incomplete)?;
+                at = page.last().map(|event| event.seq.min(before)).ok_or(ReadError::Incomplete)?;
             }
         }
         fold(&mut room, newest.iter().rev().filter(|event| event.seq > at));

@@ -34,31 +34,30 @@ pub async fn begin(work: &impl GenericClient, schema: &str) -> Result<(), Error>
     work.batch_execute(&settings).await
 }
 
-/// Folds `entries`. When Postgres refuses what an event holds, folds them one by one and parks that event:
-/// it never stops the others. The transaction stays usable unless an error is returned.
+/// Folds `entries`. When Postgres refuses what an event holds, folds them in halves, and halves of those, until the event
+/// stands alone, and parks it: it never stops the others, and costs a dozen attempts, not one for each of them. The
+/// transaction stays usable unless an error is returned.
 pub async fn fold_into(work: &mut Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<Folded, Error> {
-    let mut result = attempt(work, stream, entries, Repeats::Refused).await;
-    if result.as_ref().is_err_and(is_repeat) {
-        result = attempt(work, stream, entries, Repeats::LookedFor).await;
-    }
-    if !result.as_ref().is_err_and(is_poison) {
-        return result;
-    }
     let mut all = Folded::default();
-    for entry in entries {
-        let one = one(work, stream, entry).await?;
-        all.parked.extend(one.parked);
-        all.notices.extend(one.notices);
+    let mut waiting = vec![entries];
+    while let Some(part) = waiting.pop() {
+        let mut result = attempt(work, stream, part, Repeats::Refused).await;
+        if result.as_ref().is_err_and(is_repeat) {
+            result = attempt(work, stream, part, Repeats::LookedFor).await;
+        }
+        let folded = match (result, part) {
+            (Err(error), [refused]) if is_poison(&error) => park(work, stream, refused, &error).await?,
+            (Err(error), _) if is_poison(&error) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                waiting.extend([second, first]);
+                continue;
+            }
+            (result, _) => result?,
+        };
+        all.parked.extend(folded.parked);
+        all.notices.extend(folded.notices);
     }
     Ok(all)
-}
-
-async fn one(work: &mut Transaction<'_>, stream: u16, entry: &Entry) -> Result<Folded, Error> {
-    let one = std::slice::from_ref(entry);
-    match attempt(work, stream, one, Repeats::LookedFor).await {
-        Err(error) if is_poison(&error) => park(work, stream, entry, &error).await,
-        result => result,
-    }
 }
 
 /// The words are the same for every replay: what Postgres says depends on its language and version.

@@ -43,7 +43,7 @@ impl Pace {
     /// Reads `NATTERJACK_PROJECTOR_BATCH_EVENTS`, `…_BATCH_MS`, `…_TICK_MS` and `…_RETRY_MS`.
     pub fn read(r: &mut Reader) -> Self {
         Self {
-            batch_events_max: r.in_range("NATTERJACK_PROJECTOR_BATCH_EVENTS", 5_000, 1..=10_000),
+            batch_events_max: r.in_range("NATTERJACK_PROJECTOR_BATCH_EVENTS", 5_000, 1..=8_000),
             batch_interval: Duration::from_millis(r.in_range("NATTERJACK_PROJECTOR_BATCH_MS", 40, 0..=1_000)),
             tick: Duration::from_millis(r.in_range("NATTERJACK_PROJECTOR_TICK_MS", 250, 10..=60_000)),
             retry_delay_max: Duration::from_millis(r.in_range(

@@ -194,7 +194,7 @@ impl Follower {
     /// What follows a place that was the end of the stream a moment ago. Empty after a tick without anything, and
     /// when draining begins.
     async fn next(&self, place: &Place) -> Result<Vec<Entry>, FollowError> {
-        let wake = Wake::subscribe(&self.log, self.stream).await?;
+        let wake = Wake::subscribe(&self.log).await?;
         self.check_epoch(place).await?;
         let missed = self.read(place.applied + 1).await?;
         if !missed.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::ensure;
 use natterjack_domain::UserId;
 use natterjack_eventlog::Log;
 use natterjack_identity::AccessTokens;
@@ -15,7 +16,7 @@ use crate::{
     load::{Board, OpenLoop},
     reference::raw_log::Republish,
     report::{Goal, Row, median},
-    turns::Side,
+    turns::{Side, TURN},
 };
 
 const ROOMS: usize = 10;
@@ -53,12 +54,17 @@ async fn traffic(
     let elsewhere = Republish::start(&url, ELSEWHERE_ROOMS, EVENTS_PER_SECOND * TIMES).await?;
     let side = || Side::new(&board, &[front.pid()]);
     let (mut without, mut with) = (side(), side());
+    let mut heard = 0;
     for _ in 0..options.turns() * 2 {
         without.turn().await?;
+        let before = elsewhere.side.board.deliveries();
         elsewhere.side.board.send(true);
         with.turn().await?;
         elsewhere.side.board.send(false);
+        heard += elsewhere.side.board.deliveries() - before;
     }
+    let expected = EVENTS_PER_SECOND * TIMES * TURN.as_secs_f64() * options.turns() as f64 * 2.0;
+    ensure!(heard as f64 > 0.9 * expected, "only {heard} of {expected} events came elsewhere");
     let cpu = |side: &Side| side.cpu_per_million().first().copied().unwrap_or(f64::NAN);
     Ok(Row::new("growth.cpu", cpu(&with), "CPU-s/million deliveries, 10x the events elsewhere")
         .beside(cpu(&without))

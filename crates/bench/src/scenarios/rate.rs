@@ -45,6 +45,11 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
         let (found, expected) = (side.deliveries_per_second(), DELIVERIES_PER_SECOND);
         ensure!(found > 0.9 * expected, "{found} of {expected} deliveries/s within {} s", TURN.as_secs());
     }
+    let found = republish.side.deliveries_per_second();
+    ensure!(
+        found > 0.9 * EVENTS_PER_SECOND,
+        "nats-server alone gave {found} of {EVENTS_PER_SECOND} events/s"
+    );
     let (cpu, bare_cpu) = (product.cpu_per_million(), bare.cpu_per_million());
     let (latency, bare_latency, republished) =
         (product.board.latency(), bare.board.latency(), republish.side.board.latency());

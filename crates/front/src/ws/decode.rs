@@ -247,7 +247,7 @@ mod tests {
             ("a reserved control opcode", text_frame(FIN | 0xb, MASKED | 1), Broken::Malformed),
             ("a continuation of nothing", text_frame(FIN, MASKED | 1), Broken::Malformed),
             ("a ping in fragments", text_frame(PING, MASKED | 1), Broken::Malformed),
-            ("a long ping", vec![FIN | PING, MASKED | 126, 0, 126, 0, 0, 0, 0], Broken::Malformed),
+            ("a long ping", vec![FIN | PING, MASKED | 0x7e, 0, 126, 0, 0, 0, 0], Broken::Malformed),
             ("half a close code", text_frame(FIN | CLOSE, MASKED | 1), Broken::Malformed),
             ("a close code of nobody", vec![FIN | CLOSE, MASKED | 2, 0, 0, 0, 0, 3, 237], Broken::Malformed),
             ("binary", text_frame(FIN | BINARY, MASKED | 1), Broken::NotText),

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, sync::Arc};
 
 use natterjack_wire::ErrorCode;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::{net::tcp::OwnedReadHalf, task::coop::consume_budget};
 
 use super::{
     decode::{Broken, Decoder, Message},
@@ -48,6 +48,9 @@ impl Socket {
     /// Cancel safe.
     pub async fn next(&mut self) -> Incoming {
         loop {
+            // A client that never stops sending must not keep clocks and neighbours from their turn; a socket that is
+            // ready costs nothing of a task's budget by itself.
+            consume_budget().await;
             match self.decoder.next() {
                 Ok(Some(message)) => return self.incoming(message),
                 Err(Broken::NotText) => return Incoming::Broken(ErrorCode::NotText),

@@ -53,19 +53,21 @@ async fn after_a_short_absence_a_cold_front_asks_nothing_of_postgres() {
     assert_eq!(resume(&ada, &cold, room, begin, 4).await, ["one", "two", "three", "four"]);
 }
 
-/// Appends the events that make a room with [`CHANGES`] changes, `last` being the last to join. `linked`: as fronts
-/// do, each on condition that it follows the one before.
-async fn eventful(log: &Log, owner: UserId, last: UserId, linked: bool) -> RoomId {
+/// Appends the events that make a room with [`CHANGES`] changes: `last` and `gone` are the last to join, and `gone` leaves.
+/// `linked`: as fronts do, each on condition that it follows the one before; else only the last one is.
+async fn eventful(log: &Log, [owner, last, gone]: [UserId; 3], linked: bool) -> RoomId {
     let id = RoomId::random();
     let name = RoomName::parse("Marsh").unwrap();
     let created =
         room::Event::Created { by: owner, name, visibility: Visibility::Private, members: vec![owner] };
-    let joined = (0..CHANGES).map(|_| UserId::random()).chain([last]);
+    let joined = (0..CHANGES).map(|_| UserId::random()).chain([last, gone]);
     let joined = joined.map(|user| room::Event::MemberJoined { by: user, user });
+    let left = room::Event::MemberLeft { by: gone, user: gone };
     let mut before = 0;
-    for event in [created].into_iter().chain(joined) {
+    for event in [created].into_iter().chain(joined).chain([left]) {
+        let is_last = matches!(event, room::Event::MemberLeft { .. });
         let new = NewEvent::new(Subject::state(id), EventId::random(), &Fact::Room(event));
-        let new = if linked { new.expecting(before) } else { new };
+        let new = if linked || is_last { new.expecting(before) } else { new };
         before = log.append(new).await.unwrap().seq;
     }
     id
@@ -79,8 +81,9 @@ async fn a_room_with_many_changes_is_folded_from_whatever_there_is() {
     let (ada, bob) = (site.register(&url, "ada").await, site.register(&url, "bob").await);
     let eve = site.register(&url, "eve").await;
     let log = site.log().await;
+    let people = [ada.user, bob.user, eve.user];
     let rooms: Vec<RoomId> =
-        stream::iter([true, false]).then(|linked| eventful(&log, ada.user, bob.user, linked)).collect().await;
+        stream::iter([true, false]).then(|linked| eventful(&log, people, linked)).collect().await;
     site.projected().await;
     let with_postgres = site.front().await.url();
     projector.stop().await;
