@@ -34,18 +34,17 @@ pub struct Seat {
 
 /// Makes `count` rooms with `members` people each; nobody is in two of them.
 pub async fn rooms(log: &Log, count: usize, members: usize) -> anyhow::Result<Vec<Room>> {
-    let make = |_| async {
-        let room = Room { id: RoomId::random(), members: (0..members).map(|_| UserId::random()).collect() };
-        create(log, &room).await?;
-        anyhow::Ok(room)
-    };
-    stream::iter(0..count).map(make).buffer_unordered(OPENING_AT_ONCE).try_collect().await
+    make(log, count, || (0..members).map(|_| UserId::random()).collect()).await
 }
 
 /// Makes `count` rooms with these members each.
 pub async fn rooms_of(log: &Log, count: usize, members: &[UserId]) -> anyhow::Result<Vec<Room>> {
+    make(log, count, || members.to_vec()).await
+}
+
+async fn make(log: &Log, count: usize, members: impl Fn() -> Vec<UserId>) -> anyhow::Result<Vec<Room>> {
     let make = |_| async {
-        let room = Room { id: RoomId::random(), members: members.to_vec() };
+        let room = Room { id: RoomId::random(), members: members() };
         create(log, &room).await?;
         anyhow::Ok(room)
     };
@@ -88,8 +87,7 @@ pub async fn seats(
     let places: Vec<_> = places.collect();
     let sit = |(room, user): (RoomId, UserId)| async move {
         let (mut reader, writer) = enter(front, tokens, user).await?;
-        writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
-        reader.until(r#""t":"ok""#).await?;
+        follow(&mut reader, &writer, room).await?;
         anyhow::Ok(Seat { room, user, reader, writer })
     };
     let seats: Vec<Seat> = stream::iter(places).map(sit).buffered(OPENING_AT_ONCE).try_collect().await?;
@@ -111,6 +109,12 @@ pub async fn enter(
     writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
     reader.until(r#""t":"welcome""#).await?;
     Ok((reader, writer))
+}
+
+/// Has a connection follow a room, from now on; gives the answer.
+pub async fn follow(reader: &mut Reader, writer: &Writer, room: RoomId) -> anyhow::Result<String> {
+    writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
+    reader.until(r#""t":"ok""#).await
 }
 
 /// The same number of seats at the bare hub, which knows rooms by their path and people not at all.

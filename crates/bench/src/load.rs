@@ -82,7 +82,7 @@ impl Board {
         self.timed_from.store(if timed { now() } else { u64::MAX }, Relaxed);
     }
 
-    /// Counts, and times, the event in a message of nats-server.
+    /// Counts, and times, an event.
     pub fn seen(&self, payload: &[u8]) {
         self.deliveries.fetch_add(1, Relaxed);
         self.time_of(payload);
@@ -105,14 +105,11 @@ impl Board {
 
     /// Counts and times an event; whether it is one.
     pub fn note(&self, payload: &[u8]) -> bool {
-        if !is_event(payload) {
-            return false;
+        let is_event = is_event(payload);
+        if is_event {
+            self.seen(payload);
         }
-        self.deliveries.fetch_add(1, Relaxed);
-        if let Some(at) = sent_at(payload).filter(|at| *at >= self.timed_from.load(Relaxed)) {
-            self.latency.lock().saturating_record(now().saturating_sub(at));
-        }
-        true
+        is_event
     }
 
     pub fn fail(&self) {
@@ -158,6 +155,13 @@ pub fn next_number() -> u64 {
 fn sent_at(payload: &[u8]) -> Option<u64> {
     let start = BODY.find(payload)? + 8;
     u64::from_str_radix(std::str::from_utf8(payload.get(start..start + 16)?).ok()?, 16).ok()
+}
+
+/// The number of the `send` that a frame acknowledges; none for other frames.
+pub fn acknowledged(payload: &[u8]) -> Option<u64> {
+    let rest = payload.strip_prefix(br#"{"t":"ok","id":"#)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
 }
 
 fn is_event(payload: &[u8]) -> bool {

@@ -11,7 +11,6 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use memchr::memmem;
 use natterjack_domain::RoomId;
 use natterjack_eventlog::{Config, Log};
 use natterjack_runtime::config::Reader;
@@ -285,15 +284,10 @@ impl Acks {
 
     /// Whether the frame is an acknowledgement.
     fn see(&self, payload: &[u8]) -> bool {
-        let Some(rest) = payload.strip_prefix(br#"{"t":"ok","id":"#) else {
-            if payload.starts_with(br#"{"t":"err""#) {
-                self.fail();
-            }
-            return false;
-        };
-        let digits = &rest[..memmem::find(rest, b",").unwrap_or(0)];
-        let n = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-        let sent = n.and_then(|n| self.sent.lock().remove(&n));
+        if payload.starts_with(br#"{"t":"err""#) {
+            self.fail();
+        }
+        let sent = load::acknowledged(payload).and_then(|n| self.sent.lock().remove(&n));
         let Some(at) = sent else { return false };
         self.acknowledged.fetch_add(1, Relaxed);
         self.timings.record(at);

@@ -99,8 +99,7 @@ async fn joining(front: &Program, log: &Log, tokens: &AccessTokens) -> anyhow::R
     for room in crowd::rooms_of(log, JOINED, &[user]).await? {
         let Room { id, .. } = room;
         let begun = Instant::now();
-        writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{id}"}}"#))?;
-        reader.until(r#""t":"ok""#).await?;
+        crowd::follow(&mut reader, &writer, id).await?;
         times.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(median(times))

@@ -124,8 +124,7 @@ async fn settle(
         let (feed, epoch) = (position(&welcome, "seq")?, text(&welcome, "epoch")?);
         let mut at = vec![];
         for room in rooms {
-            writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
-            let ok = parse(&reader.until(r#""t":"ok""#).await?)?;
+            let ok = parse(&crowd::follow(&mut reader, &writer, room).await?)?;
             at.push((room, position(&ok, "head")?));
         }
         // The socket is open until the front dies.
@@ -146,8 +145,7 @@ async fn sit_in(
         let (room, user) = (room.id, room.members[0]);
         async move {
             let (mut reader, writer) = crowd::enter(front.address, tokens, user).await?;
-            writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
-            reader.until(r#""t":"ok""#).await?;
+            crowd::follow(&mut reader, &writer, room).await?;
             anyhow::Ok((reader, writer))
         }
     };

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use natterjack_database::Client;
 use natterjack_domain::{RoomId, UserId};
 use natterjack_eventlog::Log;
+use natterjack_identity::AccessTokens;
 use parking_lot::Mutex;
 use tokio::{
     task::JoinSet,
@@ -67,17 +68,16 @@ async fn resuming(options: &Options) -> anyhow::Result<Vec<Row>> {
     let room = crowd::rooms_of(&log, 1, &[user]).await?.pop().context("a room was made")?;
     crowd::say(&log, std::slice::from_ref(&room), 500).await?;
     let tokens = Installation::tokens()?;
-    let token = crowd::token(&tokens, user);
     let times = if options.quick { 300 } else { 2_000 };
 
     let front = installation.front().await?;
-    let mut warm = Return::enter(&front, &token, &room).await?;
+    let mut warm = Return::enter(&front, &tokens, &room).await?;
     crowd::say(&log, std::slice::from_ref(&room), MISSED).await?;
     let tail = warm.times(times).await?;
     drop((warm, front));
 
     let front = installation.front_with(cores::MEASURED, SHORT_TAIL).await?;
-    let mut cold = Return::enter(&front, &token, &room).await?;
+    let mut cold = Return::enter(&front, &tokens, &room).await?;
     crowd::say(&log, std::slice::from_ref(&room), MISSED).await?;
     projected(&installation, &log).await?;
     drop(projector);
@@ -113,13 +113,11 @@ async fn resuming(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 impl Return {
-    async fn enter(front: &Program, token: &str, room: &Room) -> anyhow::Result<Self> {
-        let (mut reader, writer) = crate::client::connect(front.address, "/v1/ws").await?;
-        writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
-        reader.until(r#""t":"welcome""#).await?;
+    async fn enter(front: &Program, tokens: &AccessTokens, room: &Room) -> anyhow::Result<Self> {
+        let (mut reader, writer) = crowd::enter(front.address, tokens, room.members[0]).await?;
         let room = room.id;
-        writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
-        let ok: serde_json::Value = serde_json::from_str(&reader.until(r#""t":"ok""#).await?)?;
+        let ok = crowd::follow(&mut reader, &writer, room).await?;
+        let ok: serde_json::Value = serde_json::from_str(&ok)?;
         let after = ok["head"].as_u64().context("no head")?;
         let epoch = ok["epoch"].as_str().context("no epoch")?.to_owned();
         let mut this = Self { reader, writer, room, after, epoch };
@@ -221,9 +219,7 @@ async fn beside_writers(options: &Options) -> anyhow::Result<Vec<Row>> {
     let epoch = log.epoch(0).to_string();
     let mut readers = vec![];
     for turn in 0..READERS {
-        let (mut reader, writer) = crate::client::connect(front.address, "/v1/ws").await?;
-        writer.send(&format!(r#"{{"t":"hello","token":"{token}"}}"#))?;
-        reader.until(r#""t":"welcome""#).await?;
+        let (reader, writer) = crowd::enter(front.address, &tokens, user).await?;
         let http = Http::connect(front.address, &token).await?;
         let (rooms, epoch) = (deep.clone(), epoch.clone());
         readers.push(DeepReader { http, reader, writer, rooms, epoch, head, turn, has_postgres: true });
@@ -256,11 +252,8 @@ impl Writers {
             let (latency, under_way) = (latency.clone(), under_way.clone());
             readers.spawn(async move {
                 let note = |payload: &[u8]| {
-                    let id = payload.strip_prefix(br#"{"t":"ok","id":"#).and_then(|rest| {
-                        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-                        std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
-                    });
-                    if let Some(at) = id.and_then(|id| under_way.lock().remove(&id)) {
+                    if let Some(at) = load::acknowledged(payload).and_then(|id| under_way.lock().remove(&id))
+                    {
                         latency.lock().saturating_record(load::now().saturating_sub(at));
                     }
                 };
