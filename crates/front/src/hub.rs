@@ -38,7 +38,7 @@ pub use handle::Handle;
 pub use tail::Tail;
 
 use self::feed::Feeds;
-use crate::{config::HubConfig, metrics, store::Store};
+use crate::{config::HubConfig, store::Store};
 
 /// Requests that wait for a topic's task.
 const COMMANDS_WAITING: usize = 64;
@@ -175,8 +175,8 @@ impl Hub {
             beyond_tail: tokio::sync::Mutex::default(),
         });
         let actor = actor::Actor {
+            hub: self.clone(),
             handle: handle.clone(),
-            log: inner.log.clone(),
             live,
             chain,
             tail: Tail::new(
@@ -189,20 +189,10 @@ impl Hub {
             fanout: Fanout::default(),
             repair: None,
             late_head: 0,
-            idle_limit: inner.config.idle,
             idle_since: Instant::now(),
-            repairs: inner.repairs.clone(),
         };
-        tokio::spawn(self.clone().serve(actor));
+        tokio::spawn(Box::new(actor).serve());
         Ok(handle)
-    }
-
-    async fn serve(self, actor: actor::Actor) {
-        let handle = actor.handle.clone();
-        metrics::topics_served(1.0);
-        actor.run().await;
-        metrics::topics_served(-1.0);
-        self.forget(&handle);
     }
 
     /// The room as its state events up to the head make it. Few of them are read back from the log, each naming the one

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,8 +40,8 @@ impl Entry {
 }
 
 /// A registered connection; leaves the registry when dropped.
-pub struct Registration<'a> {
-    registry: &'a Registry,
+pub struct Registration {
+    registry: Arc<Registry>,
     pub conn: ConnId,
     /// Resolves when the connection has to close.
     pub close: oneshot::Receiver<CloseCode>,
@@ -50,11 +51,11 @@ impl Registry {
     /// Fails when the person has `per_user_max` connections here already. Once the front drains, a connection is
     /// told to close as soon as it is registered.
     pub fn register(
-        &self,
+        self: &Arc<Self>,
         user: UserId,
         session: SessionId,
         per_user_max: usize,
-    ) -> Option<Registration<'_>> {
+    ) -> Option<Registration> {
         let mut state = self.0.lock();
         let count = state.per_user.entry(user).or_default();
         if *count >= per_user_max {
@@ -70,7 +71,7 @@ impl Registry {
         }
         state.connections.insert(conn, entry);
         metrics::connected(1.0);
-        Some(Registration { registry: self, conn, close })
+        Some(Registration { registry: self.clone(), conn, close })
     }
 
     /// Closes the connections of sessions that have ended.
@@ -109,7 +110,7 @@ impl Registry {
     }
 }
 
-impl Drop for Registration<'_> {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.leave(self.conn);
         metrics::connected(-1.0);
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_person_has_so_many_connections_and_an_ended_session_none() {
-        let registry = Registry::default();
+        let registry = Arc::new(Registry::default());
         let (user, phone, laptop) = (UserId::random(), SessionId::random(), SessionId::random());
         let mut first = registry.register(user, phone, 2).unwrap();
         let mut second = registry.register(user, laptop, 2).unwrap();
@@ -136,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_while_the_front_drains_is_sent_away_at_once() {
-        let registry = Registry::default();
+        let registry = Arc::new(Registry::default());
         let (user, session) = (UserId::random(), SessionId::random());
         let mut early = registry.register(user, session, 2).unwrap();
         registry.drain(Duration::ZERO).await;

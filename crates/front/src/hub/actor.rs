@@ -1,20 +1,20 @@
 //! The task that serves one topic: it follows the log, keeps the tail, and writes to the members' sockets.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt};
 use natterjack_domain::{UserId, room};
-use natterjack_eventlog::{Event, Kind, Live, Log, Signal};
+use natterjack_eventlog::{Event, Kind, Live, Signal};
 use natterjack_wire::{Fact, ServerFrame, StoredEvent, frame::Ephemeral};
 use tokio::{
     select,
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Handle,
+    Handle, Hub,
     chain::{Chain, Link},
     command::{Answer, Attach, Attached, Command, answer},
     fanout::Fanout,
@@ -31,8 +31,8 @@ use crate::{
 const JOIN_MAX_EVENTS: usize = 64;
 
 pub(super) struct Actor {
+    pub hub: Hub,
     pub handle: Arc<Handle>,
-    pub log: Log,
     pub live: Live,
     pub chain: Chain,
     pub tail: Tail,
@@ -42,22 +42,27 @@ pub(super) struct Actor {
     pub repair: Option<Repair>,
     /// The head when an event was last found too late: who was behind then may have missed it.
     pub late_head: u64,
-    pub idle_limit: Duration,
     pub idle_since: Instant,
-    /// Bounds what is repaired at once on this front.
-    pub repairs: Arc<Semaphore>,
 }
 
 impl Actor {
     /// Serves the topic until nobody has been attached for a while, or until it is told to stop.
-    pub async fn run(mut self) {
+    pub async fn serve(mut self: Box<Self>) {
+        metrics::topics_served(1.0);
+        self.run().await;
+        metrics::topics_served(-1.0);
+        self.hub.forget(&self.handle);
+    }
+
+    async fn run(&mut self) {
         loop {
             let repair = self.repair;
-            let idle = self.fanout.is_empty().then(|| self.idle_since + self.idle_limit);
+            let idle = self.fanout.is_empty().then(|| self.idle_since + self.hub.0.config.idle);
             select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(command) => if self.command(command).await.is_break() { break },
+                    // Boxed: most rooms are not asked for anything most of the time.
+                    Some(command) => if Box::pin(self.command(command)).await.is_break() { break },
                     None => break,
                 },
                 signal = self.live.next() => match signal {

@@ -39,11 +39,11 @@ impl Actor {
 
     async fn read_missing(&mut self) -> Result<(), ReadError> {
         let topic = self.handle.topic;
-        let repairs = self.repairs.clone();
-        let _permit = repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
-        let heads = self.log.heads(topic).await?;
+        let hub = self.hub.clone();
+        let _permit = hub.0.repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
+        let heads = hub.log().heads(topic).await?;
         while self.chain.is_behind(heads) {
-            let page = self.log.tail(topic, self.chain.head(), REPAIR_PAGE).await?;
+            let page = hub.log().tail(topic, self.chain.head(), REPAIR_PAGE).await?;
             if page.is_empty() {
                 break;
             }
@@ -65,7 +65,7 @@ impl Actor {
         let room = self.handle.room_id;
         let subject = if state { Subject::state(room) } else { Subject::timeline(room) };
         let known = self.chain.head_of(subject.kind);
-        for event in self.log.tail_of(subject, known, REPAIR_PAGE).await? {
+        for event in self.hub.log().tail_of(subject, known, REPAIR_PAGE).await? {
             self.chain.advance(subject.kind, event.seq);
             self.handle.fold(&event);
         }

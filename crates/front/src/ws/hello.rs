@@ -22,28 +22,19 @@ pub(super) type Frames = Vec<Result<ClientFrame, Malformed>>;
 /// What a client says first.
 pub(super) struct Hello {
     token: Option<String>,
-    client: Option<String>,
-    resume: Option<Position>,
-    /// What came in the same message.
-    requests: Frames,
-}
-
-/// A client that was let in.
-pub(super) struct Opened<'a> {
-    pub session: Session,
-    pub registration: Registration<'a>,
     pub client: Option<String>,
     pub resume: Option<Position>,
+    /// What came in the same message.
     pub requests: Frames,
 }
 
 /// Waits for `hello`, checks the token, and registers the connection.
-pub(super) async fn open<'a>(
-    context: &'a Arc<Context>,
+pub(super) async fn open(
+    context: &Arc<Context>,
     socket: &mut Socket,
     outbox: &Arc<Outbox>,
-    bearer: Option<Box<Claims>>,
-) -> Result<Opened<'a>, End> {
+    bearer: Option<Claims>,
+) -> Result<(Session, Registration, Hello), End> {
     let hello = select! {
         hello = timeout(context.config.hello_timeout, await_hello(socket, outbox)) => match hello {
             Ok(hello) => hello?,
@@ -52,7 +43,7 @@ pub(super) async fn open<'a>(
         () = context.draining.cancelled() => return Err(End::Close(CloseCode::Drain)),
     };
     let claims = context
-        .authenticate(hello.token.as_deref(), bearer.map(|claims| *claims))
+        .authenticate(hello.token.as_deref(), bearer)
         .map_err(|code| refuse(outbox, &code.into(), CloseCode::Authentication))?;
     let per_user = context.config.connections_per_user;
     let registration = context.registry.register(claims.user, claims.session, per_user).ok_or_else(|| {
@@ -65,8 +56,7 @@ pub(super) async fn open<'a>(
     }
     let member = Member { conn: registration.conn, user: claims.user, outbox: outbox.clone() };
     let session = Session::new(context.clone(), &claims, member);
-    let Hello { client, resume, requests, .. } = hello;
-    Ok(Opened { session, registration, client, resume, requests })
+    Ok((session, registration, hello))
 }
 
 async fn await_hello(socket: &mut Socket, outbox: &Outbox) -> Result<Hello, End> {

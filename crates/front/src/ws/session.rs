@@ -1,8 +1,9 @@
 //! One client's connection, from `hello` to the close.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use natterjack_domain::{SessionId, UserId, user};
 use natterjack_eventlog::Topic;
 use natterjack_identity::Claims;
@@ -15,19 +16,21 @@ use tokio::{
     net::TcpStream,
     select,
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     Context, encode,
-    hello::{self, Frames, Opened, refuse},
+    hello::{self, Frames, Hello, refuse},
     outbox::Outbox,
     socket::{Incoming, Socket},
+    upgrade::{Arrival, Held},
 };
 use crate::{
     fault::Fault,
     hub::{Followed, Member},
     metrics,
+    registry::Registration,
 };
 
 /// How long a client may take to answer a close.
@@ -58,76 +61,108 @@ pub(super) struct Session {
     last_seen: Instant,
 }
 
-/// Serves one upgraded connection until it ends.
+/// Serves one connection from the upgrade to its end.
 ///
 /// What a connection costs is this future, for as long as it does nothing. What it does now and then is boxed: it
 /// takes its memory for the moment.
-pub async fn serve(context: Arc<Context>, io: TcpStream, begun: Bytes, bearer: Option<Box<Claims>>) {
-    let (read, write) = io.into_split();
-    let limits = &context.config;
-    let outbox = Arc::new(Outbox::new(write, limits.outbox_max_bytes));
-    let mut socket = Socket::new(read, &begun, outbox.clone(), limits.frame_max_bytes);
-    drop(begun);
-    // Here, so that whatever ends the conversation finds it and lets the topics know.
-    let mut session = None;
-    let end = select! {
-        end = converse(&context, &mut socket, &outbox, bearer, &mut session) => end,
-        driven = outbox.drive(limits.stall_timeout) => match driven {
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => End::Close(CloseCode::Slow),
-            _ => End::Gone,
-        },
-    };
-    if let (End::Close(CloseCode::Drain), Some(session)) = (end, &session) {
-        // What the client has sent is answered before it is sent away.
-        let all = u32::try_from(context.config.sends_in_flight).unwrap_or(u32::MAX);
-        let _ = timeout(ANSWER_LIMIT, session.in_flight.acquire_many(all)).await;
+pub(super) async fn serve(context: Arc<Context>, arrival: Box<Arrival>) {
+    let Some((mut connection, hello)) = Box::pin(Connection::open(context, arrival)).await else { return };
+    let end = connection.converse(hello).await;
+    Box::pin(connection.close(end)).await;
+}
+
+/// A client that was let in.
+struct Connection {
+    socket: Socket,
+    session: Session,
+    registration: Registration,
+    _held: Held,
+}
+
+impl Connection {
+    /// Gives the client's first words too; `None` when it was not let in.
+    async fn open(context: Arc<Context>, arrival: Box<Arrival>) -> Option<(Self, Box<Hello>)> {
+        let Arrival { upgraded, bearer, held } = *arrival;
+        let parts = match upgraded.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+            Ok(Ok(parts)) => parts,
+            Ok(Err(_)) => {
+                tracing::error!("an upgraded connection is no TCP connection");
+                return None;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an upgrade failed");
+                return None;
+            }
+        };
+        let (read, write) = parts.io.into_inner().into_split();
+        let limits = &context.config;
+        let outbox = Arc::new(Outbox::new(write, limits.outbox_max_bytes));
+        let mut socket = Socket::new(read, &parts.read_buf, outbox.clone(), limits.frame_max_bytes);
+        let opened = select! {
+            opened = hello::open(&context, &mut socket, &outbox, bearer) => opened,
+            driven = outbox.drive(limits.stall_timeout) => Err(End::of(driven)),
+        };
+        match opened {
+            Ok((session, registration, hello)) => {
+                Some((Self { socket, session, registration, _held: held }, Box::new(hello)))
+            }
+            Err(end) => {
+                part(&mut socket, &outbox, end).await;
+                None
+            }
+        }
     }
-    match end {
-        End::Close(code) => Box::pin(part(&mut socket, &outbox, code)).await,
-        End::Gone => outbox.finish(&[]),
+
+    async fn converse(&mut self, hello: Box<Hello>) -> End {
+        let stall_limit = self.session.context.config.stall_timeout;
+        let outbox = self.session.member.outbox.clone();
+        select! {
+            // Also while a request waits, for a client that does not read its answers.
+            code = &mut self.registration.close => End::Close(code.unwrap_or(CloseCode::Drain)),
+            end = self.session.run(&mut self.socket, hello) => end,
+            driven = outbox.drive(stall_limit) => End::of(driven),
+        }
     }
-    if let Some(session) = session {
+
+    async fn close(mut self, end: End) {
+        drop(self.registration);
+        let session = self.session;
+        if end == End::Close(CloseCode::Drain) {
+            // What the client has sent is answered before it is sent away.
+            let all = u32::try_from(session.context.config.sends_in_flight).unwrap_or(u32::MAX);
+            let _ = timeout(ANSWER_LIMIT, session.in_flight.acquire_many(all)).await;
+        }
+        part(&mut self.socket, &session.member.outbox, end).await;
         session.leave().await;
+    }
+}
+
+impl End {
+    /// When the outbox can write no more.
+    fn of(driven: io::Result<()>) -> Self {
+        match driven {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Self::Close(CloseCode::Slow),
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// Says goodbye where somebody may hear it, and waits a moment until the client has closed too.
+async fn part(socket: &mut Socket, outbox: &Outbox, end: End) {
+    match end {
+        End::Close(code) => {
+            let retry_ms = (code == CloseCode::Drain).then(|| rand::random_range(COME_BACK_MS));
+            let bye = encode::frame(&ServerFrame::Bye { code: code.number(), retry_ms });
+            outbox.finish(&[bye, encode::close(code.number())]);
+            let written = outbox.drive(CLOSE_LIMIT);
+            let _ = timeout(CLOSE_LIMIT, async { tokio::join!(written, socket.discard()) }).await;
+        }
+        End::Gone => outbox.finish(&[]),
     }
     metrics::closed(match end {
         End::Close(code) => code.number(),
         End::Gone => 0,
     });
-}
-
-async fn converse(
-    context: &Arc<Context>,
-    socket: &mut Socket,
-    outbox: &Arc<Outbox>,
-    bearer: Option<Box<Claims>>,
-    session: &mut Option<Session>,
-) -> End {
-    let opened = match Box::pin(hello::open(context, socket, outbox, bearer)).await {
-        Ok(opened) => opened,
-        Err(end) => return end,
-    };
-    let Opened { session: new, mut registration, client, resume, requests } = opened;
-    let session = session.insert(new);
-    let conversation = async {
-        match Box::pin(session.welcome(resume, client)).await {
-            Ok(()) => session.run(socket, requests).await,
-            Err(fault) => refuse(outbox, &fault, CloseCode::Unavailable),
-        }
-    };
-    select! {
-        // Also while a request waits, for a client that does not read its answers.
-        code = &mut registration.close => End::Close(code.unwrap_or(CloseCode::Drain)),
-        end = conversation => end,
-    }
-}
-
-/// Says goodbye, and waits a moment until the client has closed too.
-async fn part(socket: &mut Socket, outbox: &Outbox, code: CloseCode) {
-    let retry_ms = (code == CloseCode::Drain).then(|| rand::random_range(COME_BACK_MS));
-    let bye = encode::frame(&ServerFrame::Bye { code: code.number(), retry_ms });
-    outbox.finish(&[bye, encode::close(code.number())]);
-    let written = outbox.drive(CLOSE_LIMIT);
-    let _ = timeout(CLOSE_LIMIT, async { tokio::join!(written, socket.discard()) }).await;
 }
 
 impl Session {
@@ -145,13 +180,17 @@ impl Session {
         }
     }
 
-    async fn run(&mut self, socket: &mut Socket, first: Frames) -> End {
-        if let Some(end) = Box::pin(self.take(first)).await {
+    async fn run(&mut self, socket: &mut Socket, hello: Box<Hello>) -> End {
+        if let Some(end) = Box::pin(self.begin(hello)).await {
             return end;
         }
         let outbox = self.member.outbox.clone();
-        let mut heartbeat = Instant::now() + self.context.config.heartbeat;
+        let mut clock = pin!(sleep(self.context.config.heartbeat));
+        let mut heartbeat = clock.deadline();
         loop {
+            if clock.deadline() != heartbeat.min(self.expires) {
+                clock.as_mut().reset(heartbeat.min(self.expires));
+            }
             select! {
                 // What has arrived counts before a clock does: a front that was held up must not blame the client.
                 biased;
@@ -172,7 +211,7 @@ impl Session {
                         Box::pin(self.catch_up(lag)).await;
                     }
                 }
-                () = sleep_until(heartbeat.min(self.expires)) => {
+                () = &mut clock => {
                     if self.expires <= Instant::now() {
                         return refuse(&outbox, &ErrorCode::TokenExpired.into(), CloseCode::Authentication);
                     }
@@ -182,6 +221,15 @@ impl Session {
                     }
                 }
             }
+        }
+    }
+
+    /// Welcomes the client, and acts on what it sent along.
+    async fn begin(&mut self, hello: Box<Hello>) -> Option<End> {
+        let Hello { client, resume, requests, .. } = *hello;
+        match self.welcome(resume, client).await {
+            Ok(()) => self.take(requests).await,
+            Err(fault) => Some(refuse(&self.member.outbox, &fault, CloseCode::Unavailable)),
         }
     }
 
@@ -236,13 +284,13 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn an_idle_connection_is_a_small_future() {
         let bytes = size_of_future(serve);
-        assert!(bytes <= 1_900, "{bytes} bytes");
+        assert!(bytes <= 1_000, "{bytes} bytes");
     }
 }

@@ -1,9 +1,20 @@
 //! The receiving side of a WebSocket; the outbox writes.
 
-use std::{cell::RefCell, io, sync::Arc};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+};
 
 use natterjack_wire::ErrorCode;
-use tokio::{net::tcp::OwnedReadHalf, task::coop::consume_budget};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::tcp::OwnedReadHalf,
+    task::coop::consume_budget,
+};
 
 use super::{
     decode::{Broken, Decoder, Message},
@@ -59,21 +70,21 @@ impl Socket {
                 Ok(None) => {}
             }
             // Most clients go without a word: a closed tab, a lost network.
-            if self.read.readable().await.is_err() || self.read().is_err() {
+            if poll_fn(|context| self.poll_read(context)).await.is_err() {
                 return Incoming::Gone;
             }
         }
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        SPACE.with_borrow_mut(|space| match self.read.try_read(space) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.decoder.push(&space[..read]);
-                Ok(())
+    fn poll_read(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        SPACE.with_borrow_mut(|space| {
+            let mut space = ReadBuf::new(space);
+            ready!(Pin::new(&mut self.read).poll_read(context, &mut space))?;
+            if space.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            self.decoder.push(space.filled());
+            Poll::Ready(Ok(()))
         })
     }
 

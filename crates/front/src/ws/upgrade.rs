@@ -7,14 +7,27 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
+use natterjack_identity::Claims;
 use natterjack_wire::{ErrorCode, frame::SUBPROTOCOL};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Context, session};
-use crate::{fault::Fault, serve::Slot};
+use crate::{fault::Fault, limit::AddressSlot, serve::Slot};
+
+/// A connection that is about to be a WebSocket.
+pub(super) struct Arrival {
+    pub upgraded: OnUpgrade,
+    /// Who it is, when the request said so.
+    pub bearer: Option<Claims>,
+    pub held: Held,
+}
+
+/// What a connection takes of the front's limits, until it is dropped.
+pub(super) struct Held {
+    _slot: Option<Slot>,
+    _address: Option<AddressSlot>,
+}
 
 /// `GET /v1/ws`. An `Authorization` header serves in place of the token in `hello`.
 pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> Result<Response, Fault> {
@@ -24,7 +37,7 @@ pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> R
     let headers = request.headers();
     let key = handshake_key(headers)?;
     let bearer = match headers.get(header::AUTHORIZATION) {
-        Some(value) => Some(Box::new(context.verify(bearer_token(value)?)?)),
+        Some(value) => Some(context.verify(bearer_token(value)?)?),
         None => None,
     };
     let protocol = offers_ours(headers).then(|| HeaderValue::from_static(SUBPROTOCOL));
@@ -32,16 +45,9 @@ pub async fn upgrade(State(context): State<Arc<Context>>, request: Request) -> R
     let address = context.limiter.address(peer, headers);
     let address_slot = address.map(|address| context.limiter.connection(address)).transpose()?;
     let slot = request.extensions().get::<Slot>().cloned();
-    let upgraded = hyper::upgrade::on(request);
-    let sessions = context.sessions.clone();
-    sessions.spawn(async move {
-        match upgraded.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
-            Ok(Ok(parts)) => session::serve(context, parts.io.into_inner(), parts.read_buf, bearer).await,
-            Ok(Err(_)) => tracing::error!("an upgraded connection is no TCP connection"),
-            Err(error) => tracing::debug!(%error, "an upgrade failed"),
-        }
-        drop((slot, address_slot));
-    });
+    let held = Held { _slot: slot, _address: address_slot };
+    let arrival = Box::new(Arrival { upgraded: hyper::upgrade::on(request), bearer, held });
+    context.sessions.spawn(session::serve(context.clone(), arrival));
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let out = response.headers_mut();
     out.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
