@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-/// Without options: all scenarios.
+/// Without options: all scenarios that do not take hours.
 #[derive(clap::Args)]
 pub struct Options {
     /// Short runs: to see that everything works.

@@ -37,13 +37,14 @@ pub use reference::bare_hub::serve as serve_bare_hub;
 
 /// A scenario that takes longer hangs.
 const SCENARIO_LIMIT: Duration = Duration::from_mins(15);
+const LONG_SCENARIO_LIMIT: Duration = Duration::from_mins(90);
 
 /// What to measure, and how long.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Short runs: to see that everything works, and figures to about a fifth.
     pub quick: bool,
-    /// Only these scenarios; all when empty.
+    /// Only these scenarios; all but the long ones when empty.
     pub only: Vec<String>,
     /// Where to write the rows as JSON.
     pub json: Option<PathBuf>,
@@ -67,11 +68,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios::ALL {
-        if !options.only.is_empty() && !options.only.iter().any(|name| name == scenario.name) {
+        let long = scenario.long && !options.quick;
+        let named = options.only.iter().any(|name| name == scenario.name);
+        if !named && (long || !options.only.is_empty()) {
             continue;
         }
         eprintln!("== {}: {}", scenario.name, scenario.about);
-        match timeout(SCENARIO_LIMIT, (scenario.run)(options.clone())).await.map_err(Into::into).flatten() {
+        let limit = if long { LONG_SCENARIO_LIMIT } else { SCENARIO_LIMIT };
+        match timeout(limit, (scenario.run)(options.clone())).await.map_err(Into::into).flatten() {
             Ok(found) => {
                 eprint!("{}", report::table(&found));
                 rows.extend(found);

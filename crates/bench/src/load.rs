@@ -136,9 +136,14 @@ impl Latency {
 
 /// A `send` of a message that was to be sent at `at`. `n` numbers all messages of this process.
 pub fn message(room: RoomId, at: u64, n: u64) -> String {
+    message_of(TEXT_CHARS, room, at, n)
+}
+
+/// As [`message`], with so many characters.
+pub fn message_of(chars: usize, room: RoomId, at: u64, n: u64) -> String {
     let cid = Uuid::from_u64_pair(*RUN, n);
     let mut text = format!(r#"{{"t":"send","id":{n},"room":"{room}","cid":"{cid}","body":"{at:016x}"#);
-    let _ = write!(text, r#"{:.<rest$}"}}"#, "", rest = TEXT_CHARS - 16);
+    let _ = write!(text, r#"{:.<rest$}"}}"#, "", rest = chars - 16);
     text
 }
 
