@@ -48,10 +48,27 @@ impl Event {
             seq: seq.ok_or(not("it has no sequence"))?,
             last: number(headers, "Nats-Last-Sequence"),
             ts: text("Nats-Time-Stamp").filter(|ts| is_plain(ts)).ok_or(not("it has no time"))?.to_owned(),
-            known: text(VERSION_HEADER) == Some("1"),
+            known: is_known(Some(headers)),
             body: message.payload,
         })
     }
+
+    /// Reads a message of a [`crate::Reader`]'s: it bears its own subject, and those headers only that it was stored with.
+    pub(crate) fn from_reader(message: Message, seq: u64, ts: String) -> Result<Self, NotAnEvent> {
+        let not = |reason| NotAnEvent { seq: Some(seq), reason };
+        Ok(Self {
+            subject: message.subject.parse().map_err(|_| not("its subject is none of the log's"))?,
+            seq,
+            last: None,
+            ts,
+            known: is_known(message.headers.as_ref()),
+            body: message.payload,
+        })
+    }
+}
+
+fn is_known(headers: Option<&HeaderMap>) -> bool {
+    headers.and_then(|headers| headers.get(VERSION_HEADER)).is_some_and(|version| version.as_str() == "1")
 }
 
 /// The time goes into frames as it is.

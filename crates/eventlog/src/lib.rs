@@ -1,8 +1,8 @@
 //! The event log on NATS JetStream: subjects, appending, live events, reading, set-up of the streams.
 //!
 //! It knows nothing of Postgres and of clients, and keeps no state but its connections. Start with
-//! [`Log`]: [`Log::append`] for the way in, [`Log::follow`] for what is live, [`Log::run`] and
-//! [`Log::tail`] for what is stored.
+//! [`Log`]: [`Log::append`] for the way in, [`Log::follow`] for what is live, [`Log::tail`] for what is stored about one
+//! topic, [`Log::reader`] for all that is stored.
 
 use std::sync::{Arc, RwLock};
 
@@ -18,6 +18,7 @@ mod lane;
 mod live;
 pub mod metrics;
 mod read;
+mod reader;
 mod subject;
 
 use lane::Lane;
@@ -30,6 +31,7 @@ pub use event::{Event, NotAnEvent, VERSION_HEADER};
 pub use feeds::{FeedId, Feeds};
 pub use live::{FollowError, Live, Signal, SignalError};
 pub use read::{HEADS_MAX_SUBJECTS, Heads, ReadError};
+pub use reader::{Reader, Run};
 pub use subject::{InvalidSubject, Kind, PARTITIONS, Subject, Topic};
 
 /// A handle to the log; clones share their connections. Publishing, live events and reading have a connection

@@ -96,16 +96,6 @@ impl Log {
         let subscriber = self.subscribe(subject.to_owned()).await?;
         Ok(subscriber.map(|message| (message.subject.to_string(), message.payload)))
     }
-
-    /// As [`Log::listen`], for a single message: the server sends no second one.
-    pub async fn listen_once(
-        &self,
-        subject: &str,
-    ) -> Result<impl Stream<Item = (String, Bytes)> + Unpin + use<>, FollowError> {
-        let mut subscriber = self.subscribe(subject.to_owned()).await?;
-        subscriber.unsubscribe_after(1).await.map_err(|_| FollowError::Unavailable)?;
-        Ok(subscriber.map(|message| (message.subject.to_string(), message.payload)))
-    }
 }
 
 impl Stream for Live {

@@ -13,7 +13,7 @@ use crate::{
     Log,
     connection::Connection,
     definition::stream_name,
-    event::{Event, NotAnEvent, number},
+    event::{Event, number},
     metrics,
     subject::{Subject, Topic},
 };
@@ -23,7 +23,7 @@ pub const HEADS_MAX_SUBJECTS: usize = 1_024;
 /// What an event that was appended on condition names as the one before it.
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 /// Bound of one answer, so that a batch of large events is cut before it fills the memory.
-const BATCH_MAX_BYTES: u64 = 8 << 20;
+pub(crate) const BATCH_MAX_BYTES: u64 = 8 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -61,27 +61,6 @@ pub struct Heads {
 }
 
 impl Log {
-    /// Up to `max` stored messages of stream `stream` from `from` on, in order and without leaving any out.
-    /// A message that is no event is given as what is known of it. Empty at the end of the stream.
-    ///
-    /// Asked over the connection that carries live events: what was subscribed to before hears of whatever comes after
-    /// the answer.
-    pub async fn run(
-        &self,
-        stream: u16,
-        from: u64,
-        max: usize,
-    ) -> Result<Vec<Result<Event, NotAnEvent>>, ReadError> {
-        metrics::read("run");
-        let request = Request {
-            seq: Some(from),
-            batch: Some(max),
-            max_bytes: Some(BATCH_MAX_BYTES),
-            ..Request::default()
-        };
-        self.batch(&self.live, stream, &request, Event::from_message).await
-    }
-
     /// Up to `max` events of a topic after `after`, in order. Costs the log more the farther they lie apart, and
     /// holds up those who append: for short tails only.
     pub async fn tail(&self, topic: Topic, after: u64, max: usize) -> Result<Vec<Event>, ReadError> {

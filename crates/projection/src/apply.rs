@@ -2,12 +2,13 @@
 
 use deadpool_postgres::{GenericClient, Transaction};
 use futures_util::try_join;
-use natterjack_database::Connection;
+use natterjack_database::{Connection, Error};
 
 use crate::{
-    batch::{self, LIVE},
+    batch::{self, Folded, LIVE},
     entry::Entry,
-    fold::Notice,
+    fold::{Keys, Notice, Repeats, fold},
+    load,
     number::{self, signed, unsigned},
     write,
 };
@@ -93,21 +94,59 @@ pub async fn apply(
     epoch: &str,
     entries: &[Entry],
 ) -> Result<Applied, ApplyError> {
+    match transact(client, stream, epoch, entries, Care::None).await {
+        Err(ApplyError::Database(Error::Query(error))) if batch::is_poison(&error) => {
+            transact(client, stream, epoch, entries, Care::All).await
+        }
+        done => done,
+    }
+}
+
+/// What is looked out for. Hardly any batch needs it, and looking costs a tenth of writing.
+#[derive(Clone, Copy)]
+enum Care {
+    None,
+    /// For events that the second copy has already, messages that were posted before, and what Postgres refuses.
+    All,
+}
+
+async fn transact(
+    client: &mut Connection,
+    stream: u16,
+    epoch: &str,
+    entries: &[Entry],
+    care: Care,
+) -> Result<Applied, ApplyError> {
     let mut work = client.transaction().await?;
     begin(&work).await?;
     let before = lock(&work, stream, epoch).await?;
     let last = check(&before, entries)?;
-    write::events(&work, stream, after(entries, before.log)).await?;
-    let folded = batch::fold_into(&mut work, stream, after(entries, before.read)).await?;
+    let (unkept, unfolded) = (after(entries, before.log), after(entries, before.read));
+    let folded = match care {
+        Care::None => {
+            let known = load::load(&work, &Keys::of(unfolded, Repeats::Refused)).await?;
+            let copy = write::events(&work, stream, unkept).await?;
+            // While Postgres is at work on the events.
+            let changes = fold(unfolded, known);
+            copy.finish().await?;
+            write::changes(&work, stream, &changes).await?;
+            Folded::from(changes)
+        }
+        Care::All => {
+            write::clear_events(&work, stream, unkept).await?;
+            write::events(&work, stream, unkept).await?.finish().await?;
+            batch::fold_into(&mut work, stream, unfolded).await?
+        }
+    };
     let now = Checkpoints { log: before.log.max(last), read: before.read.max(last) };
-    advance(&work, stream, epoch, &before, &now).await?;
+    advance(&work, stream, &now).await?;
     work.commit().await?;
     let (parked, notices) = (folded.parked.len(), folded.notices);
     Ok(Applied { seq: last, events: entries.len(), parked, notices })
 }
 
+/// A statement of its own, before all others: names are looked up after a swap that it may have waited for.
 async fn begin(work: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    // A statement of its own, before all others: names are looked up after a swap that it may have waited for.
     let lock = format!("SELECT pg_advisory_xact_lock_shared({LIVE_LOCK})");
     try_join!(batch::begin(work, LIVE), work.batch_execute(&lock))?;
     Ok(())
@@ -115,24 +154,20 @@ async fn begin(work: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
 
 /// Reads the checkpoints and keeps others from moving them.
 async fn lock(work: &Transaction<'_>, stream: u16, epoch: &str) -> Result<Checkpoints, ApplyError> {
-    let (log, read) = try_join!(
-        lock_in(work, "log.checkpoints", stream, epoch),
-        lock_in(work, "checkpoints", stream, epoch)
-    )?;
-    Ok(Checkpoints { log, read })
-}
-
-async fn lock_in(work: &Transaction<'_>, table: &str, stream: u16, epoch: &str) -> Result<u64, ApplyError> {
-    let sql = format!("SELECT epoch, seq FROM {table} WHERE stream = $1 FOR UPDATE");
-    let statement = work.prepare_cached(&sql).await?;
+    const SQL: &str =
+        "SELECT l.epoch, l.seq, r.epoch, r.seq FROM log.checkpoints l JOIN checkpoints r USING (stream)
+                       WHERE stream = $1 FOR UPDATE";
+    let statement = work.prepare_cached(SQL).await?;
     let row = work.query_opt(&statement, &[&number::stream(stream)]).await?;
     // Gone since `open`: the tables were emptied or replaced.
     let row = row.ok_or(ApplyError::Superseded { reached: 0 })?;
-    let stored: String = row.try_get(0)?;
-    if stored != epoch {
-        return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
+    for column in [0, 2] {
+        let stored: String = row.try_get(column)?;
+        if stored != epoch {
+            return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
+        }
     }
-    Ok(unsigned(row.try_get(1)?))
+    Ok(Checkpoints { log: unsigned(row.try_get(1)?), read: unsigned(row.try_get(3)?) })
 }
 
 /// The last sequence of a batch that can be applied now.
@@ -157,24 +192,13 @@ fn after(entries: &[Entry], seq: u64) -> &[Entry] {
 }
 
 /// Moves the checkpoints, guarded on their old values.
-async fn advance(
-    work: &Transaction<'_>,
-    stream: u16,
-    epoch: &str,
-    before: &Checkpoints,
-    now: &Checkpoints,
-) -> Result<(), ApplyError> {
-    const LOG: &str = "UPDATE log.checkpoints SET seq = $4, updated_at = now()
-                       WHERE stream = $1 AND epoch = $2 AND seq = $3";
-    const READ: &str = "UPDATE checkpoints SET seq = $4 WHERE stream = $1 AND epoch = $2 AND seq = $3";
-    for (sql, before, now) in [(LOG, before.log, now.log), (READ, before.read, now.read)] {
-        let statement = work.prepare_cached(sql).await?;
-        let stream = number::stream(stream);
-        let moved = work.execute(&statement, &[&stream, &epoch, &signed(before), &signed(now)]).await?;
-        if moved != 1 {
-            return Err(ApplyError::Superseded { reached: before });
-        }
-    }
+/// Both are locked.
+async fn advance(work: &Transaction<'_>, stream: u16, to: &Checkpoints) -> Result<(), tokio_postgres::Error> {
+    const SQL: &str =
+        "WITH kept AS (UPDATE log.checkpoints SET seq = $2, updated_at = now() WHERE stream = $1)
+                       UPDATE checkpoints SET seq = $3 WHERE stream = $1";
+    let statement = work.prepare_cached(SQL).await?;
+    work.execute(&statement, &[&number::stream(stream), &signed(to.log), &signed(to.read)]).await?;
     Ok(())
 }
 

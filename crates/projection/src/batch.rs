@@ -85,8 +85,13 @@ async fn attempt(
     let changes = fold(entries, known);
     write::changes(&savepoint, stream, &changes).await?;
     savepoint.commit().await?;
-    let Changes { parked, notices, .. } = changes;
-    Ok(Folded { parked, notices })
+    Ok(changes.into())
+}
+
+impl From<Changes> for Folded {
+    fn from(Changes { parked, notices, .. }: Changes) -> Self {
+        Self { parked, notices }
+    }
 }
 
 /// Whether a message of the batch was posted before.
@@ -99,7 +104,7 @@ fn is_repeat(error: &Error) -> bool {
 
 /// Whether the error is about what was to be stored: data exceptions (22), constraints (23), limits of a
 /// row or an index (54). Anything else is about the server, and the same batch is tried again.
-fn is_poison(error: &Error) -> bool {
+pub fn is_poison(error: &Error) -> bool {
     let class = error.code().map(|state| &state.code()[..2]);
     matches!(class, Some("22" | "23" | "54"))
 }

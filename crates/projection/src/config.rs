@@ -30,7 +30,7 @@ pub struct Pace {
     /// After a batch that left nothing behind the next one begins this long after it began, so that a steady
     /// trickle makes batches too. The first event after a pause does not wait.
     pub batch_interval: Duration,
-    /// The log is looked at this often when no live event says that there is something.
+    /// How long the next event is waited for at a time.
     pub tick: Duration,
     /// The longest pause after errors; it begins with [`Pace::RETRY_DELAY`] and doubles.
     pub retry_delay_max: Duration,

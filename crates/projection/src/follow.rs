@@ -7,11 +7,11 @@ use std::{
 };
 
 use natterjack_database::{Connection, Pool};
-use natterjack_eventlog::{Log, NotAnEvent, ReadError, StreamError};
+use natterjack_eventlog::{Log, NotAnEvent, ReadError, Reader, Run, StreamError};
 use natterjack_runtime::lifecycle::Shutdown;
 use tokio::{
     select,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
@@ -24,7 +24,6 @@ use crate::{
     health::Health,
     metrics,
     recheck::Recheck,
-    wake::Wake,
 };
 
 /// How often the end of the stream is asked for.
@@ -53,8 +52,6 @@ enum FollowError {
     Unplaced(#[from] NotAnEvent),
     #[error("the log ends at {last}, but the tables reflect it up to {applied}: an older copy of the log?")]
     Behind { last: u64, applied: u64 },
-    #[error("listening to the log failed")]
-    Wake(#[from] natterjack_eventlog::FollowError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
@@ -68,7 +65,7 @@ impl From<natterjack_database::Error> for FollowError {
 impl FollowError {
     const fn kind(&self) -> &'static str {
         match self {
-            Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) | Self::Wake(_) => "log",
+            Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) => "log",
             Self::Behind { .. } => "behind",
             Self::Apply(ApplyError::Database(_)) => "postgres",
             Self::Apply(ApplyError::Superseded { .. }) => "superseded",
@@ -84,6 +81,13 @@ impl FollowError {
             Self::Behind { .. } | Self::Apply(ApplyError::Hole { .. } | ApplyError::EpochChanged { .. })
         )
     }
+}
+
+/// What is to be applied in one transaction.
+struct Batch {
+    entries: Vec<Entry>,
+    /// The log has more already.
+    more: bool,
 }
 
 /// Where a follower is.
@@ -157,55 +161,48 @@ impl Follower {
     }
 
     async fn loop_over(&self, client: &mut Connection, mut place: Place) -> Result<(), FollowError> {
-        let mut entries = self.read(place.applied + 1).await?;
+        let reader = self.log.reader(self.stream, place.applied).await?;
+        self.check_epoch(&place).await?;
+        let max = self.pace.batch_events_max;
+        let (mut reader, mut batch) = read(reader, max).await?;
         while !self.shutdown.is_draining() {
-            self.measure(&mut place, entries.first()).await?;
-            if entries.is_empty() {
+            self.measure(&mut place, batch.entries.first()).await?;
+            if batch.entries.is_empty() {
                 self.working();
-                entries = self.next(&place).await?;
+                let next = select! {
+                    next = self.next(reader) => next?,
+                    () = self.shutdown.draining() => return Ok(()),
+                };
+                (reader, batch) = next;
                 continue;
             }
             let begun = Instant::now();
-            let full = entries.len() >= self.pace.batch_events_max;
             // While Postgres works on one batch, the log gives the next, which is decoded too.
-            let after = entries.last().map_or(0, |last| last.seq);
-            let next = full.then(|| AbortOnDropHandle::new(tokio::spawn(self.read(after + 1))));
-            let applying = Box::pin(apply(client, self.stream, &place.epoch, &entries));
+            let pause = if batch.more { Duration::ZERO } else { self.pace.batch_interval };
+            let next = AbortOnDropHandle::new(tokio::spawn(async move {
+                sleep_until((begun + pause).into()).await;
+                read(reader, max).await
+            }));
+            let applying = Box::pin(apply(client, self.stream, &place.epoch, &batch.entries));
             let applied = self.pool.bounded(applying).await?;
             self.applied(&mut place, &applied, begun.elapsed()).await;
-            entries = if let Some(next) = next {
-                next.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?
-            } else {
-                sleep(self.pace.batch_interval.saturating_sub(begun.elapsed())).await;
-                self.read(place.applied + 1).await?
-            };
+            (reader, batch) =
+                next.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         }
         Ok(())
     }
 
-    fn read(&self, from: u64) -> impl Future<Output = Result<Vec<Entry>, FollowError>> + Send + use<> {
-        let (log, stream, max) = (self.log.clone(), self.stream, self.pace.batch_events_max);
-        async move {
-            let messages = log.run(stream, from, max).await?;
-            Ok(messages.into_iter().map(entry::read).collect::<Result<_, _>>()?)
+    /// What follows the end of the stream: as soon as there is something, with what came at the same time. Empty after a
+    /// tick without anything.
+    async fn next(&self, reader: Reader) -> Result<(Reader, Batch), FollowError> {
+        let (reader, first) = reader.wait(self.pace.tick).await?;
+        let first = Batch::decode(first)?;
+        if !first.more || self.pace.batch_events_max == 1 {
+            return Ok((reader, first));
         }
-    }
-
-    /// What follows a place that was the end of the stream a moment ago. Empty after a tick without anything, and
-    /// when draining begins.
-    async fn next(&self, place: &Place) -> Result<Vec<Entry>, FollowError> {
-        let wake = Wake::subscribe(&self.log).await?;
-        self.check_epoch(place).await?;
-        let missed = self.read(place.applied + 1).await?;
-        if !missed.is_empty() {
-            return Ok(missed);
-        }
-        select! {
-            _ = timeout(self.pace.tick, wake.stirred()) => {}
-            () = self.shutdown.draining() => return Ok(Vec::new()),
-        }
-        self.check_epoch(place).await?;
-        self.read(place.applied + 1).await
+        let (reader, rest) = read(reader, self.pace.batch_events_max - 1).await?;
+        let entries = first.entries.into_iter().chain(rest.entries).collect();
+        Ok((reader, Batch { entries, more: rest.more }))
     }
 
     async fn applied(&self, place: &mut Place, applied: &Applied, took: Duration) {
@@ -220,7 +217,8 @@ impl Follower {
         metrics::halted(self.stream, false);
     }
 
-    /// After a reconnect the stream may be another one.
+    /// The connection may have been lost before the reader was there, which ends with it later; the stream may be another
+    /// one since.
     async fn check_epoch(&self, place: &Place) -> Result<(), FollowError> {
         self.recheck.run(&self.log).await?;
         let found = self.log.epoch(self.stream);
@@ -245,4 +243,17 @@ impl Follower {
         metrics::lag(self.stream, last - place.applied, seconds);
         Ok(())
     }
+}
+
+impl Batch {
+    fn decode(run: Run) -> Result<Self, NotAnEvent> {
+        let entries = run.events.into_iter().map(entry::read).collect::<Result<_, _>>()?;
+        Ok(Self { entries, more: run.more })
+    }
+}
+
+/// What the log has at this moment.
+async fn read(reader: Reader, max: usize) -> Result<(Reader, Batch), FollowError> {
+    let (reader, run) = reader.next(max).await?;
+    Ok((reader, Batch::decode(run)?))
 }

@@ -24,7 +24,6 @@ mod recheck;
 mod replay;
 mod run;
 mod verify;
-mod wake;
 mod write;
 
 pub use apply::{Applied, ApplyError, apply, open};

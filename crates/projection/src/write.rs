@@ -14,7 +14,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use crate::{
-    copy::Rows,
+    copy::Copy,
     entry::Entry,
     fold::{Changes, Content, Mark},
     number::{self, signed},
@@ -28,23 +28,28 @@ async fn put(work: &Transaction<'_>, sql: &str, columns: &Columns<'_>) -> Result
     Ok(())
 }
 
-/// Keeps the entries, which follow each other, in the second copy of the log. What it holds of them already, which
-/// is nothing unless an operator has set its checkpoint back, is written anew.
-pub async fn events(work: &Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<(), Error> {
-    const CLEAR: &str = "DELETE FROM log.events WHERE stream = $1 AND seq BETWEEN $2 AND $3";
+/// Removes what the second copy of the log has of these entries, which follow each other: nothing, unless an operator has
+/// set its checkpoint back.
+pub async fn clear_events(work: &Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<(), Error> {
+    const SQL: &str = "DELETE FROM log.events WHERE stream = $1 AND seq BETWEEN $2 AND $3";
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+    put(work, SQL, &[&number::stream(stream), &signed(first.seq), &signed(last.seq)]).await
+}
+
+/// Sends the entries to the second copy of the log; to be finished.
+pub async fn events(work: &Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<Copy, Error> {
     const SQL: &str = "COPY log.events (stream, seq, topic, kind, known, ts, body) FROM STDIN BINARY";
     const TYPES: &[Type] =
         &[Type::INT2, Type::INT8, Type::UUID, Type::INT2, Type::BOOL, Type::TEXT, Type::BYTEA];
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
     let stream = number::stream(stream);
-    put(work, CLEAR, &[&stream, &signed(first.seq), &signed(last.seq)]).await?;
-    let mut rows = Rows::new(TYPES);
+    let mut copy = Copy::begin(work, SQL, TYPES).await?;
     for entry in entries {
         let (topic, kind) = place(entry);
         let body = &entry.body[..];
-        rows.push(&[&stream, &signed(entry.seq), &topic, &kind, &entry.known, &entry.ts, &body]);
+        copy.row(&[&stream, &signed(entry.seq), &topic, &kind, &entry.known, &entry.ts, &body]).await?;
     }
-    rows.send(work, SQL).await
+    copy.end().await?;
+    Ok(copy)
 }
 
 /// The columns `topic` and `kind` of `log.events`.
@@ -63,12 +68,12 @@ fn place(entry: &Entry) -> (Option<Uuid>, i16) {
 }
 
 pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
+    posted(work, changes).await?;
     created(work, stream, changes).await?;
     let results = join!(
         counts(work, changes),
         joined(work, changes),
         left(work, changes),
-        posted(work, changes),
         edited(work, changes),
         marks(work, changes),
         people(work, changes),
@@ -78,7 +83,7 @@ pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> 
 }
 
 /// Once one statement has failed, the transaction refuses those sent after it: the first failure counts.
-fn cause(results: [Result<(), Error>; 8]) -> Result<(), Error> {
+fn cause(results: [Result<(), Error>; 7]) -> Result<(), Error> {
     let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
     let consequence = |error: &Error| error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
     errors.sort_by_key(consequence);
@@ -171,11 +176,11 @@ async fn posted(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> 
     if changes.posted.is_empty() {
         return Ok(());
     }
-    let mut rows = Rows::new(TYPES);
+    let mut copy = Copy::begin(work, SQL, TYPES).await?;
     for message in &changes.posted {
         let content = &message.content;
         let (edited, recalled) = (content.edited.as_ref(), content.recalled.as_ref());
-        rows.push(&[
+        copy.row(&[
             message.room.as_uuid(),
             message.mid.as_uuid(),
             message.author.as_uuid(),
@@ -189,9 +194,11 @@ async fn posted(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> 
             &edited.map(|mark| &mark.at),
             &recalled.map(|mark| signed(mark.seq)),
             &recalled.map(|mark| &mark.at),
-        ]);
+        ])
+        .await?;
     }
-    rows.send(work, SQL).await
+    copy.end().await?;
+    copy.finish().await
 }
 
 async fn edited(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {

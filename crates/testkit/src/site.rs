@@ -179,8 +179,7 @@ impl Site {
                 let stream_number = i16::try_from(stream).ok()?;
                 let row = client.query_opt(sql, &[&stream_number]).await.ok()?;
                 let seq = row.map_or(0, |row| row.get::<_, i64>(0));
-                let next = log.run(stream, u64::try_from(seq).ok()? + 1, 1).await.ok()?;
-                next.is_empty().then_some(())
+                (u64::try_from(seq).ok()? >= log.last_seq(stream).await.ok()?).then_some(())
             })
             .await;
         }

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use futures_util::StreamExt as _;
 use natterjack_database::Role;
 use natterjack_domain::{RoomId, UserId};
-use natterjack_eventlog::{Log, NewEvent, Signal, Subject, Topic, provision};
+use natterjack_eventlog::{Event, Log, NewEvent, Signal, Subject, Topic, provision};
 use natterjack_projection::{Config, Pace, project, run, verify};
 use natterjack_runtime::{
     config::{Reader, Secret},
@@ -70,12 +70,12 @@ impl Stage {
         (self.log.stream_of(subject.topic), stored.seq)
     }
 
-    /// Waits until somebody follows what the log republishes.
+    /// Waits until the projector waits for what comes next.
     async fn listened_to(&self) {
-        let url = format!("{}/subsz?subs=1", self.nats.monitor_url());
+        let url = format!("{}/jsz?consumers=true", self.nats.monitor_url());
         until(async || {
             let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
-            text.contains("live.room.*.*.timeline")
+            text.contains(r#""num_waiting": 1"#)
         })
         .await;
     }
@@ -176,6 +176,56 @@ async fn what_comes_after_a_pause_wakes_it_without_a_tick() {
         }
     }
     running.finish().await;
+}
+
+#[tokio::test]
+async fn a_reader_gives_what_the_log_holds_and_says_whether_there_is_more() {
+    let stage = Stage::new(World::new().await, 1).await;
+    for n in 0..5u8 {
+        stage.append(&posted(0, 0, n, "word")).await;
+    }
+    let topic = Topic::Room(room(0));
+    let stored = stage.log.tail(topic, 0, 10).await.unwrap();
+    let reader = stage.log.reader(0, 1).await.unwrap();
+    let (reader, run) = reader.next(3).await.unwrap();
+    assert!(run.more);
+    let read: Vec<_> = run.events.into_iter().map(Result::unwrap).collect();
+    // Who reads all needs no name of the event before.
+    let bare = |event: &Event| Event { last: None, ..event.clone() };
+    assert_eq!(read, stored[1..4].iter().map(bare).collect::<Vec<_>>());
+    let (reader, run) = reader.next(3).await.unwrap();
+    assert_eq!((run.events.len(), run.more), (1, false));
+    let (reader, run) = reader.next(3).await.unwrap();
+    assert_eq!((run.events.len(), run.more), (0, false));
+    let (reader, run) = reader.wait(Duration::from_millis(1)).await.unwrap();
+    assert_eq!((run.events.len(), run.more), (0, false));
+
+    let step = posted(0, 0, 5, "while it waits");
+    let (waited, (_, seq)) = tokio::join!(reader.wait(PATIENCE), stage.append(&step));
+    let (reader, run) = waited.unwrap();
+    assert_eq!(run.events[0].as_ref().unwrap().seq, seq);
+
+    drop(reader);
+    let url = format!("{}/jsz", stage.nats.monitor_url());
+    until(async || reqwest::get(&url).await.unwrap().text().await.unwrap().contains(r#""consumers": 0"#))
+        .await;
+}
+
+#[tokio::test]
+async fn a_run_of_large_events_is_cut_and_goes_on() {
+    let stage = Stage::new(World::new().await, 1).await;
+    let (subject, ..) = fact(&posted(0, 0, 0, "word"));
+    let body = bytes::Bytes::from(vec![b'x'; 100 << 10]);
+    for n in 0..100u8 {
+        let (_, id, _) = fact(&posted(0, 0, n, "word"));
+        stage.log.append(NewEvent { subject, id, body: body.clone(), expected_last: None }).await.unwrap();
+    }
+    let reader = stage.log.reader(0, 0).await.unwrap();
+    let (reader, first) = reader.next(1_000).await.unwrap();
+    let (_, rest) = reader.next(1_000).await.unwrap();
+    assert!(first.more && !rest.more);
+    assert!((70..100).contains(&first.events.len()), "{}", first.events.len());
+    assert_eq!(first.events.len() + rest.events.len(), 100);
 }
 
 #[tokio::test]
