@@ -127,6 +127,11 @@ impl Writer {
         self.write(&masked(text))
     }
 
+    /// Sends several at once.
+    pub fn send_all(&self, texts: impl IntoIterator<Item = String>) -> io::Result<()> {
+        self.write(&texts.into_iter().flat_map(|text| masked(&text)).collect::<Vec<_>>())
+    }
+
     /// Answers a ping that bears nothing.
     pub fn pong(&self) -> io::Result<()> {
         self.write(&[0x8a, 0x80, 0, 0, 0, 0])

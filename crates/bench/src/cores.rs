@@ -21,9 +21,14 @@ pub const EITHER: Cores = &[0, 1];
 /// Puts this whole process, and whatever it starts, on the core of the others. On a machine with a single core, or
 /// where the kernel refuses, nothing is pinned, and the figures say less.
 pub fn settle() {
+    settle_on(OTHERS);
+}
+
+/// Puts this whole process on these cores, but not what it has started.
+pub fn settle_on(cores: Cores) {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-        pin(Pid::from_raw(thread), OTHERS);
+        pin(Pid::from_raw(thread), cores);
     }
 }
 

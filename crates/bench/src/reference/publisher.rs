@@ -1,5 +1,5 @@
 //! A publisher that knows nothing but the stream: the same subjects, headers and sizes as the product's, on the core that a
-//! front would have.
+//! front and its clients would have.
 
 use std::{
     sync::{
@@ -37,8 +37,11 @@ pub struct Publisher {
 pub enum Load {
     /// So many messages wait for their acknowledgement at any time.
     InFlight(usize),
-    /// So many messages, divided by streams, go as one atomic batch each; the next one after its acknowledgement.
-    Batches(usize),
+    /// So many messages, divided by streams, go in so many atomic batches each; the next one after its acknowledgement.
+    Batches {
+        messages: usize,
+        at_once: usize,
+    },
     PerSecond(f64),
 }
 
@@ -99,12 +102,15 @@ impl Publisher {
                     tasks.spawn_on(one_by_one(source.clone()), &runtime);
                 }
             }
-            Load::Batches(count) => {
+            Load::Batches { messages, at_once } => {
                 let streams = self.config.streams;
                 for stream in 0..streams {
                     let of_stream = |room: &&RoomId| Topic::Room(**room).stream(streams) == stream;
-                    let rooms = self.rooms.iter().filter(of_stream).copied().collect();
-                    tasks.spawn_on(in_batches(source.clone(), rooms, count / usize::from(streams)), &runtime);
+                    let rooms: Vec<_> = self.rooms.iter().filter(of_stream).copied().collect();
+                    let size = messages / usize::from(streams) / at_once;
+                    for _ in 0..at_once {
+                        tasks.spawn_on(in_batches(source.clone(), rooms.clone(), size), &runtime);
+                    }
                 }
             }
             Load::PerSecond(rate) => {

@@ -1,5 +1,6 @@
 //! Appending: how many acknowledgements a second, and how long does one take? Through a front, in rooms with one person
-//! each, beside a publisher that knows nothing but the stream. The publisher has the front's core; no projector runs.
+//! each, beside a publisher that knows nothing but the stream. No projector runs. For throughput nats-server has a core to
+//! itself, and the other one is shared by all that is on the publishing side: the front and its clients, or the publisher.
 
 use std::{
     collections::HashMap,
@@ -33,6 +34,8 @@ use crate::{
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 /// Each has a connection and a room of its own; with more in flight than this, each has several.
 const SESSIONS: usize = 64;
+/// What is in flight goes in so many batches of the raw publisher.
+const BATCHES_AT_ONCE: [usize; 2] = [1, 2];
 const STEADY_PER_SECOND: f64 = 500.0;
 /// Short, so that product and reference take turns: a disk is not the same from minute to minute.
 const SPAN: Duration = Duration::from_secs(1);
@@ -50,6 +53,14 @@ async fn on_one_node(options: &Options, name: &str, streams: &str) -> anyhow::Re
     let front = installation.front().await?;
     let servers = [installation.nats.pid()];
     compare(options, name, &front, &servers, installation.log_config()).await
+}
+
+/// Has this process make its load on the front's core meanwhile.
+async fn beside_the_front<T>(load: impl Future<Output = T>) -> T {
+    cores::settle_on(cores::MEASURED);
+    let done = load.await;
+    cores::settle();
+    done
 }
 
 /// Front and publisher speak to the same member, whether or not it leads.
@@ -83,13 +94,14 @@ async fn compare(
     let processes = Processes { front: front.pid(), servers: servers.to_vec() };
     let mut rows = Vec::new();
     for in_flight in IN_FLIGHT {
-        let (mut product, mut costs, mut single, mut batched) = (vec![], vec![], vec![], vec![]);
+        let (mut product, mut costs, mut single) = (vec![], vec![], vec![]);
+        let mut batched = if in_flight > 1 { vec![vec![]; BATCHES_AT_ONCE.len()] } else { vec![] };
         for _ in 0..options.turns().div_ceil(2) {
             single.push(raw.run(Load::InFlight(in_flight)).await?);
-            if in_flight > 1 {
-                batched.push(raw.run(Load::Batches(in_flight)).await?);
+            for (runs, at_once) in batched.iter_mut().zip(BATCHES_AT_ONCE) {
+                runs.push(raw.run(Load::Batches { messages: in_flight, at_once }).await?);
             }
-            let load = closed(seats().await?, in_flight);
+            let load = beside_the_front(closed(seats().await?, in_flight));
             let (measured, spent) = with_cost(load, &processes).await?;
             product.push(measured);
             costs.push(spent);
@@ -120,18 +132,15 @@ fn of_throughput(
     in_flight: usize,
     product: &[Measured],
     single: &[Measured],
-    batched: &[Measured],
+    batched: &[Vec<Measured>],
 ) -> Vec<Row> {
-    let best = if batched.is_empty() {
-        middle(single, per_second)
-    } else {
-        middle(single, per_second).max(middle(batched, per_second))
-    };
+    let batched: Vec<_> = batched.iter().map(|runs| middle(runs, per_second)).collect();
+    let best = batched.iter().copied().fold(middle(single, per_second), f64::max);
     let row = Row::new(name, middle(product, per_second), "acks/s").beside(best);
     let row = if in_flight == 256 { row.goal(Goal::RatioAtLeast(0.9)) } else { row };
     let mut rows = vec![row, Row::new(format!("{name}.raw_single"), middle(single, per_second), "acks/s")];
-    if !batched.is_empty() {
-        rows.push(Row::new(format!("{name}.raw_batched"), middle(batched, per_second), "acks/s"));
+    for (at_once, figure) in BATCHES_AT_ONCE.iter().zip(batched) {
+        rows.push(Row::new(format!("{name}.raw_batches_{at_once}"), figure, "acks/s"));
     }
     rows.push(Row::new(format!("{name}.p50"), middle(product, p50), "ms").beside(middle(single, p50)));
     rows.push(Row::new(format!("{name}.p99"), middle(product, p99), "ms").beside(middle(single, p99)));
@@ -142,7 +151,7 @@ fn of_throughput(
 struct Cost {
     front: f64,
     nats: f64,
-    /// The clients of this process share a core with nats-server: what they take, it cannot have.
+    /// They share a core with the front for throughput, and with nats-server at the steady rate.
     clients: f64,
 }
 
@@ -204,17 +213,13 @@ async fn closed(seats: Vec<Seat>, in_flight: usize) -> anyhow::Result<(Measured,
 }
 
 async fn keep_sending(mut seat: Seat, in_flight: usize, acks: Arc<Acks>) {
-    for _ in 0..in_flight {
-        acks.send(&seat.writer, seat.room, load::now());
-    }
+    acks.send(&seat.writer, seat.room, in_flight);
     loop {
         let mut acknowledged = 0;
         if seat.reader.read(|payload| acknowledged += usize::from(acks.see(payload))).await.is_err() {
             return acks.fail();
         }
-        for _ in 0..acknowledged {
-            acks.send(&seat.writer, seat.room, load::now());
-        }
+        acks.send(&seat.writer, seat.room, acknowledged);
     }
 }
 
@@ -238,7 +243,7 @@ async fn open(seats: Vec<Seat>) -> anyhow::Result<(Measured, u64)> {
     let (sent, mut turn) = (acks.clone(), 0_usize);
     let load = OpenLoop::every(Duration::from_secs_f64(1.0 / STEADY_PER_SECOND), move |at| {
         let (room, writer) = &writers[turn % writers.len()];
-        sent.send(writer, *room, at);
+        sent.send_at(writer, *room, at);
         turn += 1;
     });
     let (measured, acknowledged) = measure(&acks).await?;
@@ -274,12 +279,24 @@ impl Acks {
         })
     }
 
-    fn send(&self, writer: &Writer, room: RoomId, at: u64) {
-        let n = load::next_number();
-        self.sent.lock().insert(n, at);
-        if writer.send(&load::message(room, at, n)).is_err() {
+    /// Sends so many now, in one write: what is acknowledged together goes on together.
+    fn send(&self, writer: &Writer, room: RoomId, count: usize) {
+        let at = load::now();
+        if count > 0 && writer.send_all((0..count).map(|_| self.next(room, at))).is_err() {
             self.fail();
         }
+    }
+
+    fn send_at(&self, writer: &Writer, room: RoomId, at: u64) {
+        if writer.send(&self.next(room, at)).is_err() {
+            self.fail();
+        }
+    }
+
+    fn next(&self, room: RoomId, at: u64) -> String {
+        let n = load::next_number();
+        self.sent.lock().insert(n, at);
+        load::message(room, at, n)
     }
 
     /// Whether the frame is an acknowledgement.
