@@ -1,6 +1,6 @@
 //! Appending: an event counts only once the log has acknowledged it.
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     Log,
     event::VERSION_HEADER,
-    lane::{Attempt, Fate, First},
+    lane::{Attempt, Fate, First, Lane},
     metrics,
     subject::Subject,
 };
@@ -79,7 +79,8 @@ pub enum AppendError {
     Unavailable(#[source] Option<PublishError>),
 }
 
-/// An append whose first attempt is on its way. Dropping it does not take the attempt back.
+/// An append whose first attempt is on its way, or held until its turn comes. Dropping it does not take back what is on its
+/// way; what is held may never be sent.
 pub struct Pending {
     log: Log,
     event: NewEvent,
@@ -98,14 +99,17 @@ impl Log {
     pub async fn begin(&self, event: NewEvent) -> Pending {
         let started = Instant::now();
         let connected = self.publish.link.borrow().connected;
-        let lane = &self.lanes[usize::from(self.stream_of(event.subject.topic))];
-        let first = if connected { lane.enter(self, &event).await } else { First::Unsent };
+        let first = if connected { self.lane(&event).enter(self, &event).await } else { First::Unsent };
         Pending { log: self.clone(), event, started, first }
     }
 
     /// Appends one event and waits for its acknowledgement.
     pub async fn append(&self, event: NewEvent) -> Result<Appended, AppendError> {
         self.begin(event).await.finish().await
+    }
+
+    fn lane(&self, event: &NewEvent) -> &Arc<Lane> {
+        &self.lanes[usize::from(self.stream_of(event.subject.topic))]
     }
 
     /// Publishes the event by itself.
@@ -158,7 +162,12 @@ impl Pending {
             let error = match sent {
                 Ok(ack) => select! {
                     ack = ack.into_future() => match ack {
-                        Ok(ack) => return Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate }),
+                        Ok(ack) => {
+                            if ack.duplicate {
+                                self.log.lane(&self.event).repeated(self.event.subject.topic);
+                            }
+                            return Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate });
+                        }
                         Err(error) => error,
                     },
                     // What was under way when the connection broke will not be acknowledged any more.

@@ -1,25 +1,33 @@
 //! The way into one stream: each event by itself while few are under way, many of them together.
 //!
 //! One node that syncs before it acknowledges does so once per message, 170 µs on the machine where this was measured.
-//! An atomic batch costs it 3 ms, however long, and 12 µs per message: from some twenty messages on it is cheaper, and
-//! with 256 in flight the log takes seven times as many. A cluster joins what it syncs by itself; there a
-//! batch gains nothing, and all events go by themselves.
+//! An atomic batch costs it 3 to 5 ms, however long, and 12 µs per message: from some twenty messages on it is cheaper, and
+//! with 256 in flight the log takes seven times as many. A cluster joins what it syncs by itself; there a batch
+//! gains nothing, and all events go by themselves.
 //!
 //! While a batch is under way, later events are held, so that events keep their order even when it is refused.
+//!
+//! One event that cannot be stored has its whole batch refused. Where that is to be feared, an event goes by itself: when
+//! it has a condition, or when its room had a repeat a moment ago, so that a client that repeats slows its own rooms.
 
-use std::{collections::VecDeque, sync::Arc};
-
-use async_nats::{
-    HeaderMap,
-    jetstream::{self, context::PublishAckFuture, context::PublishError},
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
 };
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use parking_lot::Mutex;
 use tokio::{
-    select,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
 };
 
-use crate::{Log, NewEvent, metrics};
+use crate::{
+    Log, NewEvent, Topic,
+    batch::{Answer, Sent},
+    metrics,
+};
 
 /// Events that are under way by themselves; what comes on top is held.
 const ALONE_MAX: usize = 24;
@@ -29,17 +37,22 @@ const ALONE_RESUME: usize = ALONE_MAX / 2;
 const BATCH_MIN: usize = 20;
 /// nats-server takes 1,000.
 const BATCH_MAX: usize = 512;
-
-const BATCH_ID: &str = "Nats-Batch-Id";
-const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
-const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+const BATCH_MAX_BYTES: usize = 4 << 20;
+/// Of what may be held, an event takes one place for each so many bytes, and one at least.
+const PLACE_BYTES: usize = 2_048;
+/// How long a room's events go by themselves after a repeat: a refused batch costs some 60 ms, and a room where people send
+/// again after a failure should not be slow for long.
+const REPEAT_MEMORY: Duration = Duration::from_secs(1);
+/// Rooms that are remembered for a repeat; beyond it the oldest is forgotten.
+const REPEATS_MAX: usize = 64;
 
 pub(crate) struct Lane {
     state: Mutex<State>,
     /// Few enough are under way by themselves.
     eased: Notify,
-    /// Bounds what is held.
-    space: Arc<Semaphore>,
+    /// Bounds what is held, in number and bytes.
+    places: Arc<Semaphore>,
+    places_max: usize,
     alone_max: usize,
 }
 
@@ -49,12 +62,14 @@ struct State {
     held: VecDeque<Held>,
     /// A task sends what is held; until it is through, nothing overtakes.
     holding: bool,
+    /// Rooms with a repeat, the latest last.
+    repeats: VecDeque<(Topic, Instant)>,
 }
 
 struct Held {
     event: NewEvent,
     fate: oneshot::Sender<Fate>,
-    _space: OwnedSemaphorePermit,
+    _places: OwnedSemaphorePermit,
 }
 
 /// What became of an event's first attempt.
@@ -80,21 +95,13 @@ pub(crate) struct Attempt {
 
 pub(crate) struct Ticket(Arc<Lane>);
 
-enum Answer {
-    /// All of it is stored; this is the last one's sequence.
-    Stored(u64),
-    /// None of it is stored: one of the events is there already, or not on its condition. Which one, they find out by
-    /// themselves.
-    Refused,
-    Unknown,
-}
-
 impl Lane {
     pub fn new(batches: bool, held_max: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             eased: Notify::new(),
-            space: Arc::new(Semaphore::new(held_max)),
+            places: Arc::new(Semaphore::new(held_max)),
+            places_max: held_max,
             alone_max: if batches { ALONE_MAX } else { usize::MAX },
         })
     }
@@ -104,15 +111,33 @@ impl Lane {
             return First::Alone(Attempt { sent: log.attempt(event).await, ticket });
         }
         // Never closed. Waits no longer than a batch takes.
-        let Ok(space) = self.space.clone().acquire_owned().await else { return First::Unsent };
+        let Ok(places) = self.places.clone().acquire_many_owned(self.places_of(event.body.len())).await
+        else {
+            return First::Unsent;
+        };
         let (fate, told) = oneshot::channel();
         let mut state = self.state.lock();
-        state.held.push_back(Held { event: event.clone(), fate, _space: space });
+        state.held.push_back(Held { event: event.clone(), fate, _places: places });
         if !state.holding {
             state.holding = true;
             tokio::spawn(self.clone().release(log.clone()));
         }
         First::Held(told)
+    }
+
+    fn places_of(&self, bytes: usize) -> u32 {
+        let places = bytes.div_ceil(PLACE_BYTES).clamp(1, self.places_max);
+        u32::try_from(places).unwrap_or(u32::MAX)
+    }
+
+    /// The log held an event of this topic already.
+    pub fn repeated(&self, topic: Topic) {
+        let repeats = &mut self.state.lock().repeats;
+        repeats.retain(|(other, _)| *other != topic);
+        repeats.push_back((topic, Instant::now()));
+        if repeats.len() > REPEATS_MAX {
+            repeats.pop_front();
+        }
     }
 
     /// Leave to publish at once.
@@ -126,40 +151,84 @@ impl Lane {
 
     /// Sends what is held, until nothing is.
     async fn release(self: Arc<Self>, log: Log) {
+        let mut stored = vec![];
         loop {
-            self.wait_until_eased().await;
-            let batch = {
-                let mut state = self.state.lock();
-                let count = state.held.len().min(BATCH_MAX);
-                if count == 0 {
-                    state.holding = false;
-                    return;
-                }
-                state.held.drain(..count).collect::<Vec<_>>()
-            };
-            if batch.len() < BATCH_MIN {
-                self.send_alone(&log, batch).await;
+            if !self.is_eased() {
+                tell(&mut stored);
+                self.eased.notified().await;
                 continue;
             }
-            let answer = log.publish_together(&batch).await;
-            metrics::batch(answer.label());
-            match answer {
-                Answer::Stored(last) => {
-                    let first = (last + 1).saturating_sub(batch.len() as u64);
-                    for (held, seq) in batch.into_iter().zip(first..) {
-                        let _ = held.fate.send(Fate::Stored(seq));
-                    }
-                }
-                Answer::Refused => self.send_alone(&log, batch).await,
-                Answer::Unknown => drop(batch),
+            let Some(held) = self.take() else { return tell(&mut stored) };
+            let (batch, apart) = self.part(held);
+            if batch.len() < BATCH_MIN {
+                self.send_alone(&log, batch).await;
+            } else {
+                let events: Vec<_> = batch.iter().map(|held| &held.event).collect();
+                let sent = log.send_together(&events).await;
+                // Only now, so that this batch is on its way before those who are answered have their turn.
+                tell(&mut stored);
+                stored = self.settle(&log, sent, batch).await;
             }
+            self.send_alone(&log, apart).await;
         }
     }
 
-    async fn wait_until_eased(&self) {
-        while self.state.lock().alone > ALONE_RESUME {
-            self.eased.notified().await;
+    /// What goes next; nothing, and the lane is free again, when nothing is held. Whom nobody waits for any more, since
+    /// its deadline has passed, was never sent and is not sent now.
+    fn take(&self) -> Option<Vec<Held>> {
+        let mut state = self.state.lock();
+        state.held.retain(|held| !held.fate.is_closed());
+        if state.held.is_empty() {
+            state.holding = false;
+            return None;
         }
+        let mut bytes = 0;
+        let fitting = state.held.iter().take(BATCH_MAX).take_while(|held| {
+            let fits = bytes < BATCH_MAX_BYTES;
+            bytes += held.event.body.len();
+            fits
+        });
+        let count = fitting.count();
+        Some(state.held.drain(..count).collect())
+    }
+
+    /// Waits for a batch's answer. What is refused goes by itself; what is stored is still to be told.
+    async fn settle(self: &Arc<Self>, log: &Log, sent: Option<Sent>, batch: Vec<Held>) -> Vec<(Held, u64)> {
+        let answer = match sent {
+            Some(sent) => sent.answer(batch.len()).await,
+            None => Answer::Unknown,
+        };
+        metrics::batch(answer.label());
+        match answer {
+            Answer::Stored(last) => {
+                let first = (last + 1).saturating_sub(batch.len() as u64);
+                return batch.into_iter().zip(first..).collect();
+            }
+            Answer::Refused => self.send_alone(log, batch).await,
+            Answer::Unknown => drop(batch),
+        }
+        vec![]
+    }
+
+    /// What can go together, and what might have the others refused. All that follows such an event in its room stays
+    /// behind it.
+    fn part(&self, held: Vec<Held>) -> (Vec<Held>, Vec<Held>) {
+        let mut apart: HashSet<Topic> = {
+            let repeats = &mut self.state.lock().repeats;
+            repeats.retain(|(_, at)| at.elapsed() < REPEAT_MEMORY);
+            repeats.iter().map(|(topic, _)| *topic).collect()
+        };
+        held.into_iter().partition(|held| {
+            let topic = held.event.subject.topic;
+            if held.event.expected_last.is_some() {
+                apart.insert(topic);
+            }
+            !apart.contains(&topic)
+        })
+    }
+
+    fn is_eased(&self) -> bool {
+        self.state.lock().alone <= ALONE_RESUME
     }
 
     async fn send_alone(self: &Arc<Self>, log: &Log, events: Vec<Held>) {
@@ -183,65 +252,21 @@ impl Drop for Ticket {
     }
 }
 
-impl Answer {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Stored(_) => "stored",
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-        }
+fn tell(stored: &mut Vec<(Held, u64)>) {
+    for (held, seq) in stored.drain(..) {
+        let _ = held.fate.send(Fate::Stored(seq));
     }
 }
 
-impl Log {
-    async fn publish_together(&self, batch: &[Held]) -> Answer {
-        let mut link = self.publish.link.clone();
-        let (connected, gaps) = {
-            let link = link.borrow_and_update();
-            (link.connected, link.gaps)
-        };
-        if !connected {
-            return Answer::Unknown;
-        }
-        let Ok(ack) = self.send_together(batch).await else { return Answer::Unknown };
-        let answer = select! {
-            answer = ack.into_future() => answer,
-            // What was under way when the connection broke will not be acknowledged any more.
-            _ = link.wait_for(|link| link.connected && link.gaps != gaps) => return Answer::Unknown,
-        };
-        match answer {
-            Ok(ack) if ack.batch_size == Some(batch.len() as u64) => Answer::Stored(ack.sequence),
-            Err(error) if is_refusal(&error) => Answer::Refused,
-            Ok(_) | Err(_) => Answer::Unknown,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_takes_places_by_its_size_and_never_more_than_there_are() {
+        let lane = Lane::new(true, 40);
+        for (bytes, places) in [(0, 1), (PLACE_BYTES, 1), (PLACE_BYTES + 1, 2), (131_072, 40)] {
+            assert_eq!(lane.places_of(bytes), places, "{bytes}");
         }
     }
-
-    async fn send_together(&self, batch: &[Held]) -> Result<PublishAckFuture, BatchError> {
-        let id = format!("{:x}", rand::random::<u64>());
-        let Some((last, rest)) = batch.split_last() else { return Err(BatchError) };
-        for (index, held) in rest.iter().enumerate() {
-            let headers = member(&held.event, &id, index);
-            let (subject, body) = (held.event.subject.to_string(), held.event.body.clone());
-            self.publish.client.publish_with_headers(subject, headers, body).await.map_err(|_| BatchError)?;
-        }
-        let mut headers = member(&last.event, &id, rest.len());
-        headers.insert(BATCH_COMMIT, "1");
-        let (subject, body) = (last.event.subject.to_string(), last.event.body.clone());
-        self.jetstream.publish_with_headers(subject, headers, body).await.map_err(|_| BatchError)
-    }
-}
-
-/// Not all of a batch could be handed over. nats-server forgets the rest.
-struct BatchError;
-
-fn member(event: &NewEvent, id: &str, index: usize) -> HeaderMap {
-    let mut headers = event.headers();
-    headers.insert(BATCH_ID, id);
-    headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
-    headers
-}
-
-/// Whether the log itself has answered, rather than nobody.
-fn is_refusal(error: &PublishError) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<jetstream::Error>)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 use async_nats::jetstream;
 
 mod append;
+mod batch;
 mod config;
 mod connection;
 mod definition;

@@ -261,6 +261,70 @@ async fn a_conflict_among_many_is_only_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_repeats_slows_nobody_elses_room() {
+    let (_nats, log, context) = one_node().await;
+    let (room, repeating) = (RoomId::random(), RoomId::random());
+    let first = posted(repeating, 0);
+    let seq = log.append(first.clone()).await.unwrap().seq;
+    assert!(log.append(first.clone()).await.unwrap().duplicate);
+    let events: Vec<_> =
+        (0..MANY).map(|n| if n % 10 == 5 { first.clone() } else { posted(room, n) }).collect();
+    let appended: Vec<_> = append_all(&log, &events).await.into_iter().map(Result::unwrap).collect();
+    for (n, appended) in appended.iter().enumerate() {
+        assert_eq!(*appended == Appended { seq, duplicate: true }, n % 10 == 5, "{n}: {appended:?}");
+    }
+    let stored = timeline(&log, room).await;
+    assert_eq!(stored.len(), MANY * 9 / 10);
+    assert!(batched(&context, &stored).await > MANY / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_a_condition_keeps_its_place_in_its_room_and_holds_up_no_other() {
+    let (_nats, log, context) = one_node().await;
+    let (room, other) = (RoomId::random(), RoomId::random());
+    let event = |n: usize| match n % 10 {
+        4 | 6 => posted(other, n),
+        // Never true: the room's last event is another one by then.
+        5 => posted(other, n).expecting(0),
+        _ => posted(room, n),
+    };
+    let events: Vec<_> = (0..MANY).map(event).collect();
+    let mut in_other = vec![];
+    for (n, result) in append_all(&log, &events).await.into_iter().enumerate() {
+        match result {
+            Ok(appended) if [4, 6].contains(&(n % 10)) => in_other.push(appended.seq),
+            Err(AppendError::Conflict) => assert_eq!(n % 10, 5),
+            result => assert!(result.is_ok() && n % 10 != 5, "{n}: {result:?}"),
+        }
+    }
+    assert!(in_other.is_sorted());
+    let stored = timeline(&log, room).await;
+    assert_eq!(stored.len(), MANY * 7 / 10);
+    assert!(batched(&context, &stored).await > MANY / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_and_nobody_waits_for_is_never_sent() {
+    let (nats, log, _) = one_node().await;
+    let room = RoomId::random();
+    nats.suspend().await;
+    let mut pending = vec![];
+    for n in 0..MANY {
+        pending.push(log.begin(posted(room, n)).await);
+    }
+    // More than go by themselves.
+    pending.truncate(MANY / 10);
+    nats.resume();
+    let mut kept = vec![];
+    for pending in pending {
+        kept.push(pending.finish().await.unwrap().seq);
+    }
+    kept.push(log.append(posted(room, MANY)).await.unwrap().seq);
+    let stored: Vec<_> = timeline(&log, room).await.into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(stored, kept);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_in_the_middle_of_batches_loses_and_doubles_nothing() {
     let (mut nats, log, _) = one_node().await;
     let room = RoomId::random();
