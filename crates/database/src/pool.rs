@@ -1,6 +1,6 @@
 use std::{future::Future, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, QueueMode, RecyclingMethod, Runtime};
 use metrics::{counter, gauge, histogram};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, NoTls};
@@ -38,6 +38,8 @@ pub fn pool(config: &Config) -> Pool {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let connections = deadpool_postgres::Pool::builder(Manager::from_config(server, NoTls, recycling))
         .max_size(config.pool_size)
+        // The one that was used last is warm: its backend's caches, and the processor's.
+        .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(config.acquire_timeout))
         .create_timeout(Some(config.connect_timeout))
         .runtime(Runtime::Tokio1)

@@ -13,8 +13,6 @@ use natterjack_wire::{
 
 use crate::{fault::Fault, revocation::Revocations};
 
-/// Cheap to clone.
-#[derive(Clone)]
 pub struct Accounts {
     identity: Identity,
     revocations: Revocations,

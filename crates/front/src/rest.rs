@@ -11,6 +11,7 @@ use axum::{
     routing::get,
 };
 use natterjack_wire::ErrorCode;
+use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::CorsLayer,
@@ -41,7 +42,7 @@ use crate::{
 #[derive(Clone, axum::extract::FromRef)]
 pub struct Parts {
     pub sockets: Arc<ws::Context>,
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     pub rooms: Rooms,
     pub store: Store,
     pub projected: Projected,
@@ -119,17 +120,21 @@ pub fn router(parts: Parts, config: &HttpConfig, web_dir: Option<&std::path::Pat
         ),
         None => api.fallback(async || Fault::from(ErrorCode::NotFound)),
     };
-    site.layer(middleware::from_fn(observe::unknown_paths))
-        .layer(middleware::from_fn_with_state(config.request_timeout, observe::limit_time))
-        .layer(middleware::from_fn(observe::count))
-        .layer(cors(config))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .layer(TraceLayer::new_for_http().make_span_with(observe::span).on_failure(()))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+    // All in one layer, since the router clones what is in each of its layers for each request.
+    site.layer(
+        ServiceBuilder::new()
+            .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+            .layer(PropagateRequestIdLayer::x_request_id())
+            .layer(TraceLayer::new_for_http().make_span_with(observe::span).on_failure(()))
+            .layer(header_layer(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+            .layer(header_layer(header::REFERRER_POLICY, "no-referrer"))
+            .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(cors(config))
+            .layer(middleware::from_fn(observe::count))
+            .layer(middleware::from_fn_with_state(config.request_timeout, observe::limit_time))
+            .layer(middleware::from_fn(observe::unknown_paths)),
+    )
 }
 
 /// For the client and the viewer of the document, which brings styles of its own. The client may connect to any

@@ -131,7 +131,7 @@ pub async fn serve(
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
     let parts = Parts {
-        accounts: Accounts::new(identity, revocations, log),
+        accounts: Arc::new(Accounts::new(identity, revocations, log)),
         rooms: Rooms::new(hub, config.hub.members_max),
         store,
         projected,

@@ -1,5 +1,7 @@
 //! Registering, logging in and out.
 
+use std::sync::Arc;
+
 use axum::{Json as Body, extract::State, http::StatusCode};
 use natterjack_wire::rest::{LoginRequest, LoginResponse, RefreshRequest, RegisterRequest};
 
@@ -11,7 +13,7 @@ use crate::{fault::Fault, identity::Accounts};
 #[utoipa::path(post, path = "/v1/auth/register", tag = "auth", security(()), request_body = RegisterRequest,
     responses((status = 201, body = LoginResponse), Problems))]
 pub async fn register(
-    State(accounts): State<Accounts>,
+    State(accounts): State<Arc<Accounts>>,
     attempt: Attempt,
     Json(request): Json<RegisterRequest>,
 ) -> Result<(StatusCode, Body<LoginResponse>), Fault> {
@@ -23,7 +25,7 @@ pub async fn register(
 #[utoipa::path(post, path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginRequest,
     responses((status = 200, body = LoginResponse), Problems))]
 pub async fn login(
-    State(accounts): State<Accounts>,
+    State(accounts): State<Arc<Accounts>>,
     attempt: Attempt,
     Json(request): Json<LoginRequest>,
 ) -> Result<Body<LoginResponse>, Fault> {
@@ -34,7 +36,7 @@ pub async fn login(
 #[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = RefreshRequest,
     responses((status = 200, body = LoginResponse), Problems))]
 pub async fn refresh(
-    State(accounts): State<Accounts>,
+    State(accounts): State<Arc<Accounts>>,
     _attempt: Attempt,
     Json(request): Json<RefreshRequest>,
 ) -> Result<Body<LoginResponse>, Fault> {
@@ -44,7 +46,7 @@ pub async fn refresh(
 /// Ends this session, on every front.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "auth",
     responses((status = 204), Problems))]
-pub async fn logout(State(accounts): State<Accounts>, caller: Caller) -> Result<StatusCode, Fault> {
+pub async fn logout(State(accounts): State<Arc<Accounts>>, caller: Caller) -> Result<StatusCode, Fault> {
     accounts.logout(caller.session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -52,7 +54,7 @@ pub async fn logout(State(accounts): State<Accounts>, caller: Caller) -> Result<
 /// Ends all sessions of this person, this one too.
 #[utoipa::path(post, path = "/v1/auth/logout-all", tag = "auth",
     responses((status = 204), Problems))]
-pub async fn logout_all(State(accounts): State<Accounts>, caller: Caller) -> Result<StatusCode, Fault> {
+pub async fn logout_all(State(accounts): State<Arc<Accounts>>, caller: Caller) -> Result<StatusCode, Fault> {
     accounts.logout_everywhere(caller.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
