@@ -55,8 +55,8 @@ impl Store {
                 () = stop.cancelled() => return,
                 _ = every.tick() => {}
             }
-            match self.checkpoint(0).await {
-                Ok(_) => {
+            match self.query(async |c| readmodel::probe(&c).await).await {
+                Ok(()) => {
                     self.away.store(false, Ordering::Relaxed);
                     check.ready();
                 }

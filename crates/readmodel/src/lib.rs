@@ -81,9 +81,22 @@ impl Page<'_> {
 /// Up to where the read models reflect stream `stream`. Before the projector has ever seen it the epoch is
 /// empty, which is no stream's.
 pub async fn checkpoint(client: &impl GenericClient, stream: u16) -> Result<Position, Error> {
+    checkpoint_counted_as(client, "checkpoint", stream).await
+}
+
+/// Whether the read models can be read. Counted apart from what anybody asks for.
+pub async fn probe(client: &impl GenericClient) -> Result<(), Error> {
+    checkpoint_counted_as(client, "probe", 0).await.map(drop)
+}
+
+async fn checkpoint_counted_as(
+    client: &impl GenericClient,
+    name: &'static str,
+    stream: u16,
+) -> Result<Position, Error> {
     let sql = "SELECT epoch, seq AS as_of FROM (SELECT) one
                LEFT JOIN read.checkpoints ON stream = $1";
-    let rows = query(client, "checkpoint", sql, &[(&rows::small(stream), Type::INT2)]).await?;
+    let rows = query(client, name, sql, &[(&rows::small(stream), Type::INT2)]).await?;
     rows.first().map_or_else(|| Ok(rows::nowhere()), rows::position)
 }
 

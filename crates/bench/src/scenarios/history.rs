@@ -63,8 +63,8 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
 
     let (mut of_pages, mut of_statements) = (load::histogram(), load::histogram());
     let all = "natterjack_readmodel_queries_total";
-    let looks = r#"natterjack_readmodel_queries_total{query="checkpoint"}"#;
-    let queries = async || anyhow::Ok(front.metric(all).await? - front.metric(looks).await?);
+    let probes = r#"natterjack_readmodel_queries_total{query="probe"}"#;
+    let queries = async || anyhow::Ok(front.metric(all).await? - front.metric(probes).await?);
     let before = queries().await?;
     for _ in 0..options.turns() * 2 {
         load::at_rate(&mut statements, PAGES_PER_SECOND, TURN, &mut of_statements).await?;
@@ -75,7 +75,8 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         Row::new("history.p50", product.p50, "ms").beside(bare.p50),
         Row::new("history.p99", product.p99, "ms").beside(bare.p99).goal(Goal::RatioAtMost(1.5)),
-        Row::new("history.queries", queries, "statements/page").goal(Goal::AtMost(1.0)),
+        Row::new("history.queries", queries, "statements/page, health probes left out")
+            .goal(Goal::AtMost(1.0)),
     ])
 }
 
