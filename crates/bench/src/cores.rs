@@ -1,8 +1,9 @@
 //! Which core a process runs on. What is measured has one of its own; everything else shares the other.
 
-use std::fs;
+use std::{fs, io};
 
 use rustix::{
+    io::Errno,
     process::Pid,
     thread::{CpuSet, sched_setaffinity},
 };
@@ -18,44 +19,50 @@ pub const MEASURED: Cores = &[0];
 pub const OTHERS: Cores = &[1];
 pub const EITHER: Cores = &[0, 1];
 
-/// Puts this whole process, and whatever it starts, on the core of the others. On a machine with a single core, or
-/// where the kernel refuses, nothing is pinned, and the figures say less.
-pub fn settle() {
-    settle_on(OTHERS);
+/// Puts this whole process, and whatever it starts, on the core of the others. Fails on a machine with a single core.
+pub fn settle() -> io::Result<()> {
+    settle_on(OTHERS)
 }
 
 /// Puts this whole process on these cores, but not what it has started.
-pub fn settle_on(cores: Cores) {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-        pin(Pid::from_raw(thread), cores);
-    }
+pub fn settle_on(cores: Cores) -> io::Result<()> {
+    pin_threads("self", cores)
 }
 
 /// Runs `start`, which starts a process without waiting for anything, so that this process gets the cores given.
-pub fn on<T>(cores: Cores, start: impl FnOnce() -> T) -> T {
-    pin(None, cores);
+pub fn on<T>(cores: Cores, start: impl FnOnce() -> T) -> io::Result<T> {
+    pin(None, cores)?;
     let started = start();
-    pin(None, OTHERS);
-    started
+    pin(None, OTHERS)?;
+    Ok(started)
 }
 
 /// Moves a process that runs, and its children, to these cores.
 pub fn put(pid: u32, cores: Cores) -> anyhow::Result<()> {
     for pid in accounting::family(pid)? {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-            pin(Pid::from_raw(thread), cores);
+        pin_threads(&pid.to_string(), cores)?;
+    }
+    Ok(())
+}
+
+/// `process`: as it is called in `/proc`.
+fn pin_threads(process: &str, cores: Cores) -> io::Result<()> {
+    // What has just ended needs no core.
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        match pin(Pid::from_raw(thread), cores) {
+            Err(Errno::SRCH) => {}
+            pinned => pinned?,
         }
     }
     Ok(())
 }
 
 /// A thread, or this one.
-fn pin(thread: Option<Pid>, cores: Cores) {
+fn pin(thread: Option<Pid>, cores: Cores) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);
     }
-    let _ = sched_setaffinity(thread, &set);
+    sched_setaffinity(thread, &set)
 }

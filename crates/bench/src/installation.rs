@@ -194,7 +194,7 @@ impl Program {
             lock: File::create(dir.path().join("lock"))?,
             last_signal: LastSignal::Kill,
         };
-        let process = cores::on(cores, || Process::spawn(spec))?;
+        let process = cores::on(cores, || Process::spawn(spec))??;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self { process, address: local(port), ops: local(ops_port), dir })
     }

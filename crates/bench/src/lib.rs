@@ -15,10 +15,13 @@
 )]
 #![allow(clippy::unchecked_time_subtraction, reason = "what is subtracted was measured before")]
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{env::temp_dir, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::statfs,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::time::timeout;
 
 mod accounting;
@@ -60,7 +63,10 @@ impl Options {
 /// Runs the scenarios one after the other and prints their rows; the JSON is written again after each. Fails in the end when
 /// one could not be run; a goal that is missed is no failure, but stands in the table.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    cores::settle();
+    cores::settle().context("pinning this process failed: the bench needs two cores")?;
+    if !is_on_disk()? {
+        eprintln!("note: {} is memory, so that a sync costs nothing: set TMPDIR", temp_dir().display());
+    }
     allow_files();
     let known: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
     if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
@@ -76,7 +82,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         eprintln!("== {}: {}", scenario.name, scenario.about);
         let limit = if long { LONG_SCENARIO_LIMIT } else { SCENARIO_LIMIT };
         match timeout(limit, (scenario.run)(options.clone())).await.map_err(Into::into).flatten() {
-            Ok(found) => {
+            Ok(mut found) => {
+                for row in &mut found {
+                    row.quick = options.quick;
+                }
                 eprint!("{}", report::table(&found));
                 rows.extend(found);
             }
@@ -93,6 +102,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     println!("{}", report::table(&rows));
     ensure!(failed.is_empty(), "not run: {}", failed.join(", "));
     Ok(())
+}
+
+/// Whether what the servers sync is on a disk: the figures of a log in memory are nobody's.
+fn is_on_disk() -> anyhow::Result<bool> {
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    let dir = temp_dir();
+    let system = statfs(&dir).with_context(|| format!("looking at {}", dir.display()))?;
+    Ok(system.f_type != TMPFS_MAGIC)
 }
 
 /// As many open files as this process and its children may have: 10,000 connections have two ends.

@@ -17,6 +17,9 @@ pub struct Row {
     pub ratio: Option<f64>,
     pub goal: Option<Goal>,
     pub met: Option<bool>,
+    /// Of a short run: often with a smaller load than the goal is meant for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quick: bool,
 }
 
 /// What a figure should come to.
@@ -30,7 +33,7 @@ pub enum Goal {
 impl Row {
     /// A figure for its own sake.
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, bound: None, ratio: None, goal: None, met: None }
+        Self { name: name.into(), value, unit, bound: None, ratio: None, goal: None, met: None, quick: false }
     }
 
     /// Beside what the reference came to.
@@ -82,7 +85,13 @@ pub fn table(rows: &[Row]) -> String {
         let bound = row.bound.map(number).unwrap_or_default();
         let ratio = row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
         let goal = row.goal.map(|goal| goal.to_string()).unwrap_or_default();
-        let met = row.met.map_or("", |met| if met { "yes" } else { "**no**" });
+        let met = match (row.met, row.quick) {
+            (None, _) => "",
+            (Some(true), false) => "yes",
+            (Some(false), false) => "**no**",
+            (Some(true), true) => "yes, in short",
+            (Some(false), true) => "**no**, in short",
+        };
         let (name, value, unit) = (&row.name, number(row.value), row.unit);
         let _ = writeln!(out, "| {name} | {value} | {unit} | {bound} | {ratio} | {goal} | {met} |");
     }

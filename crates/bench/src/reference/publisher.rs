@@ -90,7 +90,7 @@ impl Publisher {
             // Until the measurement has ended.
             let _ = runtime.block_on(stopped);
         };
-        cores::on(cores::MEASURED, || thread::spawn(publisher));
+        cores::on(cores::MEASURED, || thread::spawn(publisher))?;
         let runtime = ready.await.context("the publisher's thread has failed")?;
         let connection = runtime.spawn(async_nats::connect(self.config.url.clone())).await??;
         let source = Arc::new(Source::new(connection, &self.rooms)?);

@@ -56,10 +56,10 @@ async fn on_one_node(options: &Options, name: &str, streams: &str) -> anyhow::Re
 }
 
 /// Has this process make its load on the front's core meanwhile.
-async fn beside_the_front<T>(load: impl Future<Output = T>) -> T {
-    cores::settle_on(cores::MEASURED);
+async fn beside_the_front<T>(load: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    cores::settle_on(cores::MEASURED)?;
     let done = load.await;
-    cores::settle();
+    cores::settle()?;
     done
 }
 

@@ -63,7 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     // The raw writer is this process, which elsewhere has to keep off one of the cores.
     cores::put(std::process::id(), cores::EITHER)?;
     let raw = raw(&installation, &client).await;
-    cores::settle();
+    cores::settle()?;
     let raw = raw?;
     let best =
         raw.iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second)).context("raw rows were written")?;
