@@ -2,11 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use natterjack_database::Client;
 use natterjack_domain::{RoomId, UserId};
@@ -27,7 +32,7 @@ use crate::{
     http::Http,
     installation::{Installation, Program},
     load::{self, Latency, OpenLoop, Worker},
-    report::{Goal, Row},
+    report::{Goal, Row, median},
     turns::TURN,
 };
 
@@ -43,6 +48,8 @@ const APPENDS_PER_SECOND: f64 = 300.0;
 /// What the readers ask for, together: all kinds of requests take turns.
 const REQUESTS_PER_SECOND: f64 = 30.0;
 const READERS: usize = 8;
+/// An append that takes longer is lost.
+const ACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
 
 pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let mut rows = resuming(&options).await?;
@@ -214,108 +221,191 @@ async fn beside_writers(options: &Options) -> anyhow::Result<Vec<Row>> {
     let rooms = crowd::rooms(&log, WRITERS, 1).await?;
     let seats = crowd::seats(front.address, &tokens, &rooms).await?;
     let writers = Writers::start(seats.into_iter().flatten().collect());
-    let token = crowd::token(&tokens, user);
-    let deep: Arc<[RoomId]> = deep.iter().map(|room| room.id).collect();
     let epoch = log.epoch(0).to_string();
-    let mut readers = vec![];
-    for turn in 0..READERS {
-        let (reader, writer) = crowd::enter(front.address, &tokens, user).await?;
-        let http = Http::connect(front.address, &token).await?;
-        let (rooms, epoch) = (deep.clone(), epoch.clone());
-        readers.push(DeepReader { http, reader, writer, rooms, epoch, head, turn, has_postgres: true });
+    let deep = deep.iter().map(|room| room.id).collect();
+    let mut past = Past { front: front.address, tokens, user, rooms: deep, epoch, head, reach: head };
+    let mut rows = vec![];
+    for (name, asks) in WITH_POSTGRES {
+        rows.extend(writers.compare(options, &past, asks, name).await?);
     }
-    let mut rows = writers.compare(options, &mut readers, "resume.append_p99").await?;
     installation.postgres.stop_fast().await;
-    for reader in &mut readers {
-        reader.has_postgres = false;
-    }
+    // The log is read only so far back.
+    past.reach = 10_000.min(head);
     // Its last checkpoint keeps the disk busy for a moment, and the front has to notice.
     sleep(Duration::from_secs(3)).await;
-    rows.extend(writers.compare(options, &mut readers, "resume.append_p99.without_postgres").await?);
+    for (name, asks) in WITHOUT_POSTGRES {
+        rows.extend(writers.compare(options, &past, asks, name).await?);
+    }
     Ok(rows)
 }
 
 /// People who send messages at a steady rate, and how long each waited for its acknowledgement.
 struct Writers {
-    latency: Arc<Mutex<Histogram<u64>>>,
+    turn: Arc<Mutex<Arc<Turn>>>,
     _load: OpenLoop,
     _readers: JoinSet<()>,
 }
 
+/// When an append was to be sent, and in which turn.
+type Sent = (u64, Arc<Turn>);
+
+/// The appends that were to be sent during a while.
+struct Turn {
+    sent: AtomicU64,
+    latency: Mutex<Histogram<u64>>,
+}
+
+impl Turn {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { sent: AtomicU64::new(0), latency: Mutex::new(load::histogram()) })
+    }
+}
+
 impl Writers {
     fn start(seats: Vec<Seat>) -> Self {
-        let latency = Arc::new(Mutex::new(load::histogram()));
-        let under_way: Arc<Mutex<HashMap<u64, u64>>> = Arc::default();
+        let turn = Arc::new(Mutex::new(Turn::new()));
+        let under_way: Arc<Mutex<HashMap<u64, Sent>>> = Arc::default();
         let (mut readers, mut writers) = (JoinSet::new(), vec![]);
         for Seat { room, mut reader, writer, .. } in seats {
             writers.push((room, writer));
-            let (latency, under_way) = (latency.clone(), under_way.clone());
+            let under_way = under_way.clone();
             readers.spawn(async move {
                 let note = |payload: &[u8]| {
-                    if let Some(at) = load::acknowledged(payload).and_then(|id| under_way.lock().remove(&id))
-                    {
-                        latency.lock().saturating_record(load::now().saturating_sub(at));
+                    let sent = load::acknowledged(payload).and_then(|id| under_way.lock().remove(&id));
+                    if let Some((at, turn)) = sent {
+                        turn.latency.lock().saturating_record(load::now().saturating_sub(at));
                     }
                 };
                 while reader.read(note).await.is_ok() {}
             });
         }
-        let mut turn = 0;
+        let (mut next, current) = (0, turn.clone());
         let load = OpenLoop::every(Duration::from_secs_f64(1.0 / APPENDS_PER_SECOND), move |at| {
-            let (room, writer) = &writers[turn % writers.len()];
-            let n = load::next_number();
-            under_way.lock().insert(n, at);
+            let (room, writer) = &writers[next % writers.len()];
+            let (n, turn) = (load::next_number(), current.lock().clone());
+            turn.sent.fetch_add(1, Relaxed);
+            under_way.lock().insert(n, (at, turn));
+            // What could not be sent is not acknowledged either.
             let _ = writer.send(&load::message(*room, at, n));
-            turn += 1;
+            next += 1;
         });
-        Self { latency, _load: load, _readers: readers }
+        Self { turn, _load: load, _readers: readers }
     }
 
-    /// The 99th percentile of appends with and without readers, who take turns.
+    /// How long the appends took that were sent meanwhile. Each has to be acknowledged.
+    async fn beside(&self, what: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Histogram<u64>> {
+        let (turn, begun) = (Turn::new(), Instant::now());
+        *self.turn.lock() = turn.clone();
+        what.await?;
+        *self.turn.lock() = Turn::new();
+        let due = APPENDS_PER_SECOND * begun.elapsed().as_secs_f64();
+        let sent = turn.sent.load(Relaxed);
+        ensure!((sent as f64 - due).abs() < due / 20.0, "{sent} appends were sent where {due:.0} were due");
+        let acknowledged = async {
+            while turn.latency.lock().len() < sent {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let acknowledged = timeout(ACKNOWLEDGED_LIMIT, acknowledged).await;
+        let latency = turn.latency.lock().clone();
+        acknowledged.with_context(|| format!("{} of {sent} appends were acknowledged", latency.len()))?;
+        Ok(latency)
+    }
+
+    /// The 99th percentile of appends with readers and without them, by turns.
     async fn compare(
         &self,
         options: &Options,
-        readers: &mut [DeepReader],
+        past: &Past,
+        asks: &'static [Ask],
         name: &str,
     ) -> anyhow::Result<Vec<Row>> {
-        let (mut with, mut without, mut reads) = (load::histogram(), load::histogram(), load::histogram());
+        let readers = (0..READERS).map(|turn| DeepReader::enter(past, asks, turn));
+        let readers = &mut try_join_all(readers).await?[..];
+        let (mut with, mut without, mut reads) = (vec![], vec![], load::histogram());
         load::at_rate(readers, REQUESTS_PER_SECOND, TURN, &mut reads).await?;
         reads.reset();
-        for _ in 0..options.turns() * 2 {
-            self.latency.lock().reset();
-            sleep(TURN).await;
-            without += &*self.latency.lock();
-            self.latency.lock().reset();
-            load::at_rate(readers, REQUESTS_PER_SECOND, TURN, &mut reads).await?;
-            with += &*self.latency.lock();
+        for _ in 0..options.turns() * 3 {
+            let rest = async {
+                sleep(TURN).await;
+                Ok(())
+            };
+            without.push(self.beside(rest).await?);
+            with.push(self.beside(load::at_rate(readers, REQUESTS_PER_SECOND, TURN, &mut reads)).await?);
         }
-        let (with, without, reads) = (Latency::of(&with), Latency::of(&without), Latency::of(&reads));
+        // Of each turn, and of the turns the middle one: a disk that stands still for a moment takes a turn, not the day.
+        let p99 =
+            |turns: Vec<Histogram<u64>>| median(turns.iter().map(|turn| Latency::of(turn).p99).collect());
         Ok(vec![
-            Row::new(name, with.p99, "ms").beside(without.p99).goal(Goal::RatioAtMost(1.5)),
-            Row::new(format!("{name}.reads"), reads.p50, "ms, median of what the readers ask for"),
+            Row::new(name, p99(with), "ms, median of the turns")
+                .beside(p99(without))
+                .goal(Goal::RatioAtMost(1.5)),
+            Row::new(
+                format!("{name}.reads"),
+                Latency::of(&reads).p50,
+                "ms, median of what the readers ask for",
+            ),
         ])
     }
 }
 
-struct DeepReader {
+/// What a reader asks for, anywhere in the past of any room.
+#[derive(Clone, Copy)]
+enum Ask {
+    Resume,
+    History,
+    Rooms,
+    Events,
+}
+
+const WITH_POSTGRES: &[(&str, &[Ask])] = &[
+    ("resume.append_p99", &[Ask::Resume, Ask::History, Ask::Rooms, Ask::Events]),
+    ("resume.append_p99.resume", &[Ask::Resume]),
+    ("resume.append_p99.history", &[Ask::History]),
+    ("resume.append_p99.rooms", &[Ask::Rooms]),
+    ("resume.append_p99.events", &[Ask::Events]),
+];
+const WITHOUT_POSTGRES: &[(&str, &[Ask])] =
+    &[("resume.append_p99.without_postgres", &[Ask::Resume, Ask::Events, Ask::Events, Ask::Events])];
+
+/// Where there is much to read, and whose it is.
+struct Past {
+    front: SocketAddr,
+    tokens: AccessTokens,
+    user: UserId,
+    rooms: Vec<RoomId>,
+    epoch: String,
+    head: u64,
+    /// How far back raw events are asked for.
+    reach: u64,
+}
+
+struct DeepReader<'a> {
+    past: &'a Past,
     http: Http,
     reader: Reader,
     writer: Writer,
-    rooms: Arc<[RoomId]>,
-    epoch: String,
-    head: u64,
+    asks: &'static [Ask],
     turn: usize,
-    has_postgres: bool,
 }
 
-impl Worker for DeepReader {
+impl<'a> DeepReader<'a> {
+    async fn enter(past: &'a Past, asks: &'static [Ask], turn: usize) -> anyhow::Result<Self> {
+        let (reader, writer) = crowd::enter(past.front, &past.tokens, past.user).await?;
+        let http = Http::connect(past.front, &crowd::token(&past.tokens, past.user)).await?;
+        Ok(Self { past, http, reader, writer, asks, turn })
+    }
+}
+
+impl Worker for DeepReader<'_> {
     async fn work(&mut self) -> anyhow::Result<()> {
-        let room = self.rooms[rand::random_range(0..self.rooms.len())];
-        let after = rand::random_range(0..self.head);
+        let Past { rooms, epoch, head, reach, .. } = self.past;
+        let room = rooms[rand::random_range(0..rooms.len())];
+        let after = rand::random_range(0..*head);
         self.turn += 1;
-        match self.turn % 4 {
-            0 => {
-                let (writer, epoch) = (&self.writer, &self.epoch);
+        match self.asks[self.turn % self.asks.len()] {
+            Ask::Resume => {
+                let writer = &self.writer;
                 writer.send(&format!(
                     r#"{{"t":"sub","id":1,"room":"{room}","after":{after},"epoch":"{epoch}"}}"#
                 ))?;
@@ -323,18 +413,16 @@ impl Worker for DeepReader {
                 writer.send(&format!(r#"{{"t":"unsub","id":2,"room":"{room}"}}"#))?;
                 self.reader.until(r#""t":"ok","id":2"#).await?;
             }
-            1 if self.has_postgres => {
+            Ask::History => {
                 let cursor =
                     natterjack_readmodel::Cursor::History { before_seq: i64::try_from(after)? }.encode();
                 self.http.get(&format!("/v1/rooms/{room}/messages?cursor={cursor}")).await?;
             }
-            2 if self.has_postgres => {
+            Ask::Rooms => {
                 self.http.get("/v1/rooms?limit=50").await?;
             }
-            _ => {
-                // Without Postgres the log is read only so far back.
-                let reach = if self.has_postgres { self.head } else { 10_000.min(self.head) };
-                let after = self.head - rand::random_range(0..reach);
+            Ask::Events => {
+                let after = head - rand::random_range(0..*reach);
                 self.http.get(&format!("/v1/rooms/{room}/events?after={after}&limit=500")).await?;
             }
         }
