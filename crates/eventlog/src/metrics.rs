@@ -20,7 +20,10 @@ pub fn describe() {
         BATCHES_TOTAL,
         "Batches that events were appended in, by result: stored, refused (its events were sent one by one), unknown."
     );
-    describe_counter!(READS_TOTAL, "Requests for stored events, by kind: run, topic, back, heads, last.");
+    describe_counter!(
+        READS_TOTAL,
+        "Requests for stored events, by kind: run, topic, next, back, heads, last."
+    );
     describe_counter!(
         SLOW_CONSUMERS_TOTAL,
         "Times the NATS client dropped live messages because they were not taken in time."

@@ -61,10 +61,39 @@ pub struct Heads {
 }
 
 impl Log {
-    /// Up to `max` events of a topic after `after`, in order. Costs the log more the farther they lie apart, and
-    /// holds up those who append: for short tails only.
+    /// Up to `max` events of a topic after `after`, in order. Costs the log more the farther they lie back, and
+    /// holds up those who append: for short tails only. See [`Self::one_by_one`].
     pub async fn tail(&self, topic: Topic, after: u64, max: usize) -> Result<Vec<Event>, ReadError> {
         self.filtered(topic, topic.all_kinds(), after, max).await
+    }
+
+    /// The same up to `head`, one event after the other: slower, and felt by nobody. For a batch nats-server first counts what
+    /// is left of the topic, by looking at each message of a block with the stream locked, and keeps the lock until all
+    /// are found; for one event it looks no farther than that lies.
+    pub async fn one_by_one(
+        &self,
+        topic: Topic,
+        after: u64,
+        head: u64,
+        max: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        let stream = topic.stream(self.config.streams);
+        let (mut events, mut bytes, mut at) = (vec![], 0, after);
+        while at < head && events.len() < max && bytes < BATCH_MAX_BYTES {
+            metrics::read("next");
+            let next =
+                Request { seq: Some(at + 1), next_by_subj: Some(topic.all_kinds()), ..Request::default() };
+            let Some(message) = self.one(stream, &next).await? else { break };
+            match Event::from_message(message) {
+                Ok(event) => {
+                    at = event.seq;
+                    bytes += event.body.len() as u64;
+                    events.push(event);
+                }
+                Err(not) => at = not.seq.ok_or(ReadError::Incomplete)?,
+            }
+        }
+        Ok(events)
     }
 
     /// The same for a single subject.
@@ -109,7 +138,8 @@ impl Log {
         let stream = subject.topic.stream(self.config.streams);
         let (mut events, mut at) = (vec![], head);
         while at > down_to && events.len() < max {
-            let Some(message) = self.at(stream, at).await? else { break };
+            let request = Request { seq: Some(at), ..Request::default() };
+            let Some(message) = self.one(stream, &request).await? else { break };
             let before = message.headers.as_ref().and_then(|h| number(h, EXPECTED_LAST));
             match (before, Event::from_message(message)) {
                 (Some(before), Ok(event)) if before < at && event.subject == subject => {
@@ -122,13 +152,12 @@ impl Log {
         Ok((events, at))
     }
 
-    /// The message at `seq`; none where the replica that answers does not hold it.
-    async fn at(&self, stream: u16, seq: u64) -> Result<Option<Message>, ReadError> {
+    /// The message that a request names; none where the replica that answers does not hold it.
+    async fn one(&self, stream: u16, request: &Request) -> Result<Option<Message>, ReadError> {
         if !self.replay.link.borrow().connected {
             return Err(ReadError::Unavailable);
         }
-        let request = Request { seq: Some(seq), ..Request::default() };
-        let body = serde_json::to_vec(&request).expect("a request is plain data");
+        let body = serde_json::to_vec(request).expect("a request is plain data");
         let subject = format!("$JS.API.DIRECT.GET.{}", stream_name(stream));
         let answer =
             timeout(self.config.read_timeout, self.replay.client.request(subject, body.into())).await;

@@ -36,8 +36,9 @@ pub struct LogEvent {
     pub body: Bytes,
 }
 
-const ROOM: [i16; 2] = [0, 1];
-const FEED: [i16; 1] = [2];
+/// The first and the last kind.
+const ROOM: (i16, i16) = (0, 1);
+const FEED: (i16, i16) = (2, 2);
 
 /// The state events of `room`, which lives in stream `stream`, in their order; the caller folds them.
 pub async fn room_state_events(
@@ -63,7 +64,7 @@ pub async fn events_after(
     after: u64,
     limit: u32,
 ) -> Result<AsOf<Vec<LogEvent>>, Error> {
-    topic_after(client, stream, room.as_uuid(), &ROOM, after, limit).await
+    topic_after(client, stream, room.as_uuid(), ROOM, after, limit).await
 }
 
 /// The same for a person's feed.
@@ -74,14 +75,14 @@ pub async fn feed_after(
     after: u64,
     limit: u32,
 ) -> Result<AsOf<Vec<LogEvent>>, Error> {
-    topic_after(client, stream, user.as_uuid(), &FEED, after, limit).await
+    topic_after(client, stream, user.as_uuid(), FEED, after, limit).await
 }
 
 async fn topic_after(
     client: &impl GenericClient,
     stream: u16,
     topic: &Uuid,
-    kinds: &[i16],
+    (first, last): (i16, i16),
     after: u64,
     limit: u32,
 ) -> Result<AsOf<Vec<LogEvent>>, Error> {
@@ -91,7 +92,7 @@ async fn topic_after(
                NULL::bytea AS body, epoch, seq AS as_of FROM log.checkpoints WHERE stream = $1
         UNION ALL (
             SELECT seq, kind, ts, known, body, NULL, NULL FROM log.events
-            WHERE topic = $2 AND kind = ANY($3) AND seq > $4 ORDER BY seq LIMIT $5
+            WHERE topic = $2 AND kind BETWEEN $3 AND $4 AND seq > $5 ORDER BY seq LIMIT $6
         )";
     let rows = query(
         client,
@@ -100,7 +101,8 @@ async fn topic_after(
         &[
             (&rows::small(stream), Type::INT2),
             (topic, Type::UUID),
-            (&kinds, Type::INT2_ARRAY),
+            (&first, Type::INT2),
+            (&last, Type::INT2),
             (&rows::signed(after), Type::INT8),
             (&i64::from(limit.min(EVENTS_MAX)), Type::INT8),
         ],

@@ -11,6 +11,12 @@ use crate::{metrics, position::Reached, ws::encode};
 /// Most bytes that are sent again; beyond it a fresh snapshot is cheaper.
 const REPLAY_MAX_BYTES: usize = 4 << 20;
 
+/// Events that are read from Postgres at once: so few that neither its core nor this one is kept from what those who
+/// append wait for.
+const PIECE: usize = 64;
+/// Sequences that the log is searched back at once.
+const NEAR: u64 = 500;
+
 /// Events of a topic, encoded, that follow the asked position without a gap.
 pub struct Missed {
     pub frames: Vec<Bytes>,
@@ -67,7 +73,7 @@ impl Hub {
             *beyond_tail = Some(after);
             return Ok(false);
         }
-        let events = self.deep_read(inner.log.tail(handle.topic, after, inner.config.tail_events)).await?;
+        let events = self.search(handle.topic, after, handle.head(), inner.config.tail_events).await?;
         metrics::replayed("log", events.len());
         // What the first of them follows is not known: `after` may be a checkpoint, which a client that shares this
         // tail need not have heard of. Nothing is missing before it.
@@ -84,6 +90,16 @@ impl Hub {
         Ok(extended)
     }
 
+    /// Reads up to `max` events of a topic after `after` from the log: together where they are near, else one by one, so
+    /// that nobody who appends waits for it.
+    async fn search(&self, topic: Topic, after: u64, head: u64, max: usize) -> Result<Vec<Event>, ReadError> {
+        let log = &self.0.log;
+        if head.saturating_sub(after) <= NEAR {
+            return self.deep_read(log.tail(topic, after, max)).await;
+        }
+        self.deep_read(log.one_by_one(topic, after, head, max)).await
+    }
+
     /// A read that searches the log by subject, which holds up those who append: few at once.
     pub(super) async fn deep_read<T>(
         &self,
@@ -97,21 +113,38 @@ impl Hub {
     /// back in it that reading them would hold up those who append.
     pub async fn stored(&self, at: &Place, after: u64, limit: usize) -> Result<Option<Stored>, ReadError> {
         let (inner, topic) = (&self.0, at.topic);
-        if let Some((as_of, events)) = inner.store.events_after(topic, &at.epoch, after, limit).await
-            && as_of > after
-        {
-            metrics::replayed("postgres", events.len());
-            // A full page ends where its last event is; another one reaches as far as the source does.
-            let full = events.last().map(|last| last.seq).filter(|_| events.len() >= limit);
-            return Ok(Some(Stored { up_to: full.unwrap_or(as_of), events }));
+        if let Some(copied) = self.copied(at, after, limit).await {
+            metrics::replayed("postgres", copied.events.len());
+            return Ok(Some(copied));
         }
         if at.head.saturating_sub(after) > inner.config.deep_read_span {
             return Ok(None);
         }
-        let events = self.deep_read(inner.log.tail(topic, after, limit)).await?;
+        let events = self.search(topic, after, at.head, limit).await?;
         metrics::replayed("log", events.len());
         let up_to = events.last().map_or(after, |last| last.seq);
         Ok(Some(Stored { events, up_to }))
+    }
+
+    /// The same from the second copy of the log; none where it has nothing after `after`.
+    async fn copied(&self, at: &Place, after: u64, limit: usize) -> Option<Stored> {
+        let mut copied: Option<Stored> = None;
+        loop {
+            let (read, from) =
+                copied.as_ref().map_or((0, after), |copied| (copied.events.len(), copied.up_to));
+            let wanted = PIECE.min(limit - read);
+            let piece = self.0.store.events_after(at.topic, &at.epoch, from, wanted).await;
+            let Some((as_of, piece)) = piece.filter(|(as_of, _)| *as_of > from) else { return copied };
+            // A full piece ends where its last event is; another one reaches as far as the source does.
+            let full = piece.last().map(|last| last.seq).filter(|_| piece.len() >= wanted);
+            let copied = copied.get_or_insert(Stored { events: vec![], up_to: from });
+            copied.events.extend(piece);
+            copied.up_to = full.unwrap_or(as_of);
+            if full.is_none() || copied.events.len() >= limit {
+                break;
+            }
+        }
+        copied
     }
 }
 

@@ -1,7 +1,9 @@
 //! Coming back on a front that knows nothing yet: what it needs, and where from.
 
 use futures_util::{StreamExt, stream};
-use natterjack_domain::{EventId, RoomId, RoomName, UserId, Visibility, room};
+use natterjack_domain::{
+    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room,
+};
 use natterjack_eventlog::{Log, NewEvent, Subject};
 use natterjack_testkit::{Account, Site};
 use natterjack_wire::{ErrorCode, Fact};
@@ -128,4 +130,42 @@ async fn a_subject_is_followed_back_as_far_as_its_events_say_what_was_before() {
     let last = append(Some(loose)).await;
     assert_eq!(back(last, 0, 9).await, (vec![last], loose));
     assert_eq!(back(last + 1, 0, 9).await, (vec![], last + 1), "the log holds nothing there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_missed_more_than_is_read_at_once_gets_all_of_it_from_either_store() {
+    let site = Site::builder().set("TAIL_EVENTS", 16).start().await;
+    let (front, projector) = (site.front().await, site.projector().await);
+    let (url, log) = (front.url(), site.log().await);
+    let ada = site.register(&url, "ada").await;
+    let room = ada.create_room(&url, "Marsh", "public").await;
+    let begin = log.last_seq(0).await.unwrap();
+    let (mut texts, mut seqs) = (vec![], vec![begin]);
+    for n in 0..150 {
+        let (by, cid) = (UserId::random(), ClientId::random());
+        let id = MessageId::derive(room, by, cid);
+        let body = MessageBody::parse(&n.to_string(), 100).unwrap();
+        let posted = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+        let post = async |room| {
+            let event = NewEvent::new(Subject::timeline(room), EventId::random(), &posted);
+            log.append(event).await.unwrap().seq
+        };
+        seqs.push(post(room).await);
+        // What others say lies in between.
+        post(RoomId::random()).await;
+        texts.push(n.to_string());
+    }
+    site.projected().await;
+    projector.stop().await;
+    let of_postgres = site.front_with(&[("DEEP_READ_SPAN", "0")]).await;
+    for before in [0, 22] {
+        let missed = resume(&ada, &of_postgres.url(), room, seqs[before], 150 - before).await;
+        assert_eq!(missed, texts[before..]);
+    }
+    site.postgres.stop_fast().await;
+    let of_the_log = site.front().await;
+    for before in [0, 22] {
+        let missed = resume(&ada, &of_the_log.url(), room, seqs[before], 150 - before).await;
+        assert_eq!(missed, texts[before..]);
+    }
 }
