@@ -214,6 +214,10 @@ impl Follower {
                             },
                             ServerOp::Ping => out.push_str("PONG\r\n"),
                             ServerOp::Pong => self.confirm(pings.pop_front().unwrap_or_default()),
+                            // A subject that is not allowed: to connect again would be told the same.
+                            ServerOp::Error { error } if error.is_fatal() == Some(false) => {
+                                tracing::warn!(%error, "nats-server refuses a feed");
+                            }
                             ServerOp::Error { error } => return Err(error.into()),
                             ServerOp::Info { .. } | ServerOp::Success => {}
                         }
