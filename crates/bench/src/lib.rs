@@ -80,6 +80,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             continue;
         }
         eprintln!("== {}: {}", scenario.name, scenario.about);
+        // One that was cut off may have left this process elsewhere.
+        cores::settle()?;
         let limit = if long { LONG_SCENARIO_LIMIT } else { SCENARIO_LIMIT };
         match timeout(limit, (scenario.run)(options.clone())).await.map_err(Into::into).flatten() {
             Ok(mut found) => {

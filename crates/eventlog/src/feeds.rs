@@ -214,9 +214,11 @@ impl Follower {
                             },
                             ServerOp::Ping => out.push_str("PONG\r\n"),
                             ServerOp::Pong => self.confirm(pings.pop_front().unwrap_or_default()),
-                            // A subject that is not allowed: to connect again would be told the same.
+                            // A subject that is not allowed: to connect again would be told the same. It does not
+                            // say whose: all who wait are refused, and may ask again.
                             ServerOp::Error { error } if error.is_fatal() == Some(false) => {
                                 tracing::warn!(%error, "nats-server refuses a feed");
+                                pings.iter_mut().for_each(Vec::clear);
                             }
                             ServerOp::Error { error } => return Err(error.into()),
                             ServerOp::Info { .. } | ServerOp::Success => {}

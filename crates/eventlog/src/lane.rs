@@ -8,7 +8,8 @@
 //! While a batch is under way, later events are held, so that events keep their order even when it is refused.
 //!
 //! One event that cannot be stored has its whole batch refused. Where that is to be feared, an event goes by itself: when
-//! it has a condition, or when its room had a repeat a moment ago, so that a client that repeats slows its own rooms.
+//! it has a condition, or when its room had a repeat a moment ago. Who repeats in many rooms, one after the other, still has
+//! a batch refused each time; nothing is lost by it.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -7,7 +7,7 @@
 use async_nats::Message;
 use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Log,
@@ -67,9 +67,9 @@ impl Log {
         self.filtered(topic, topic.all_kinds(), after, max).await
     }
 
-    /// The same up to `head`, one event after the other: slower, and felt by nobody. For a batch nats-server first counts what
-    /// is left of the topic, by looking at each message of a block with the stream locked, and keeps the lock until all
-    /// are found; for one event it looks no farther than that lies.
+    /// The same up to `head`, one event after the other: slower, and hardly felt by others. For a batch nats-server first
+    /// counts what is left of the topic, by looking at each message of many blocks with the stream locked; for one event it
+    /// looks no farther than that lies. Gives what it has found when the time for a read is over.
     pub async fn one_by_one(
         &self,
         topic: Topic,
@@ -79,7 +79,9 @@ impl Log {
     ) -> Result<Vec<Event>, ReadError> {
         let stream = topic.stream(self.config.streams);
         let (mut events, mut bytes, mut at) = (vec![], 0, after);
-        while at < head && events.len() < max && bytes < BATCH_MAX_BYTES {
+        let begun = Instant::now();
+        let in_time = || begun.elapsed() < self.config.read_timeout;
+        while at < head && events.len() < max && bytes < BATCH_MAX_BYTES && in_time() {
             metrics::read("next");
             let next =
                 Request { seq: Some(at + 1), next_by_subj: Some(topic.all_kinds()), ..Request::default() };

@@ -141,13 +141,15 @@ impl Consumer {
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Unavailable)?;
         let asked = self.client.publish_with_reply(subject, inbox, body.into()).await;
         asked.map_err(|_| ReadError::Unavailable)?;
-        let mut run = Run::default();
-        while run.events.len() < max {
+        let (mut run, mut bytes) = (Run::default(), 0);
+        // An answer that comes to its size exactly ends without a word.
+        while run.events.len() < max && bytes < BATCH_MAX_BYTES {
             let message = answers.next().await.ok_or(ReadError::Unavailable)?;
             match message.status.map(|s| s.as_u16()) {
                 None => {
                     let place = place(&message).ok_or(ReadError::Incomplete)?;
                     self.sent += 1;
+                    bytes += message.length as u64;
                     if place.number != self.sent {
                         return Err(ReadError::Incomplete);
                     }

@@ -38,6 +38,7 @@ pub struct HttpConfig {
     pub read_wait: Duration,
     /// Open connections of this front.
     pub connections_max: usize,
+    pub send_buffer_bytes: u32,
     /// WebSocket connections of one address.
     pub connections_per_address: usize,
     /// Attempts to register, log in or refresh, for each address and minute.
@@ -148,6 +149,7 @@ impl HttpConfig {
             request_timeout: millis(r, "NATTERJACK_REQUEST_TIMEOUT_MS", 30_000),
             read_wait: millis(r, "NATTERJACK_READ_WAIT_MS", 3_000),
             connections_max: r.in_range("NATTERJACK_CONNECTIONS_MAX", 15_000, 1..=1_000_000),
+            send_buffer_bytes: r.in_range("NATTERJACK_SEND_BUFFER_BYTES", 131_072, 4_096..=4_194_304),
             connections_per_address: r.in_range("NATTERJACK_CONNECTIONS_PER_ADDRESS", 1_000, 1..=1_000_000),
             auth_per_minute: r.in_range("NATTERJACK_AUTH_PER_MINUTE", 30, 1..=1_000_000),
             requests_per_second: r.in_range("NATTERJACK_REQUESTS_PER_SECOND", 50, 1..=1_000_000),

@@ -60,7 +60,8 @@ pub enum RunError {
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let exporter = natterjack_runtime::metrics::install()?;
     crate::metrics::describe();
-    let bind = |address| listen(address).map_err(|source| RunError::Listen { address, source });
+    let send_bytes = config.http.send_buffer_bytes;
+    let bind = |address| listen(address, send_bytes).map_err(|source| RunError::Listen { address, source });
     let (listener, ops_listener) = (bind(config.listen)?, bind(config.ops.listen)?);
     tracing::info!(listen = %config.listen, ops = %config.ops.listen, node = config.node, "front");
     let readiness = Readiness::new();
@@ -71,9 +72,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// `send_bytes`: what the kernel keeps for each connection that does not read, where it would take megabytes.
+fn listen(address: SocketAddr, send_bytes: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // Connections have it from the listener.
+    socket.set_send_buffer_size(send_bytes)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

@@ -191,8 +191,7 @@ fn after(entries: &[Entry], seq: u64) -> &[Entry] {
     &entries[entries.partition_point(|entry| entry.seq <= seq)..]
 }
 
-/// Moves the checkpoints, guarded on their old values.
-/// Both are locked.
+/// Moves the checkpoints, which the caller has locked and compared.
 async fn advance(work: &Transaction<'_>, stream: u16, to: &Checkpoints) -> Result<(), tokio_postgres::Error> {
     const SQL: &str =
         "WITH kept AS (UPDATE log.checkpoints SET seq = $2, updated_at = now() WHERE stream = $1)

@@ -95,6 +95,8 @@ struct Place {
     epoch: Arc<str>,
     applied: u64,
     lag_asked: Option<Instant>,
+    /// Where it was when there was more in the stream and nothing to read.
+    behind_at: Option<u64>,
 }
 
 impl Follower {
@@ -150,7 +152,7 @@ impl Follower {
         let result = match opened {
             Ok(applied) => {
                 info!(stream = self.stream, applied, "following");
-                let place = Place { epoch, applied, lag_asked: None };
+                let place = Place { epoch, applied, lag_asked: None, behind_at: None };
                 Box::pin(self.loop_over(&mut client, place)).await
             }
             Err(error) => Err(error.into()),
@@ -241,6 +243,12 @@ impl Follower {
         }
         let seconds = next.and_then(|entry| announce::age(&entry.ts)).unwrap_or_default().as_secs_f64();
         metrics::lag(self.stream, last - place.applied, seconds);
+        let behind_at = (next.is_none() && last > place.applied).then_some(place.applied);
+        if behind_at.is_some() && behind_at == place.behind_at {
+            // The replica that is read stands still: another consumer may live elsewhere.
+            return Err(ReadError::Incomplete.into());
+        }
+        place.behind_at = behind_at;
         Ok(())
     }
 }

@@ -107,8 +107,11 @@ impl Publisher {
                 for stream in 0..streams {
                     let of_stream = |room: &&RoomId| Topic::Room(**room).stream(streams) == stream;
                     let rooms: Vec<_> = self.rooms.iter().filter(of_stream).copied().collect();
-                    let size = messages / usize::from(streams) / at_once;
-                    for _ in 0..at_once {
+                    for n in 0..at_once {
+                        let (parts, part) =
+                            (usize::from(streams) * at_once, usize::from(stream) * at_once + n);
+                        // What is left over goes to the first.
+                        let size = messages / parts + usize::from(part < messages % parts);
                         tasks.spawn_on(in_batches(source.clone(), rooms.clone(), size), &runtime);
                     }
                 }

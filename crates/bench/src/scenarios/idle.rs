@@ -20,15 +20,24 @@ const MEMBERS: usize = 20;
 const KIB: f64 = 1_024.0;
 /// Messages of all rooms together while they are busy: each connection gets this, divided by the rooms.
 const BURST_PER_SECOND: f64 = 2_000.0;
-const BURST: Duration = Duration::from_secs(10);
-/// A long message each, so that the sockets of those who do not read are full before the end.
+const BURST: Duration = Duration::from_secs(15);
+/// A long message each, so that the outboxes of those who do not read are full before the end.
 const BURST_CHARS: usize = 3_900;
 const DELIVERIES: &str = "natterjack_front_deliveries_total";
+/// Counted when a connection is caught up from the log, since its outbox was full.
+const LAGS: &str = "natterjack_front_lags_total";
 /// One in so many does not read during the burst.
 const SLOW: usize = 2;
-/// Short, so that the figures hold what heartbeats, idle rooms and old events leave behind.
-pub(super) const SETTINGS: &[(&str, &str)] =
-    &[("HEARTBEAT_MS", "10000"), ("ROOM_IDLE_SECS", "2"), ("TAIL_SECS", "4"), ("HEADS_PERIOD_MS", "2000")];
+/// Short, so that the figures hold what heartbeats, idle rooms and old events leave behind; and small, so that a burst
+/// fills what is bounded.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("HEARTBEAT_MS", "10000"),
+    ("ROOM_IDLE_SECS", "2"),
+    ("TAIL_SECS", "4"),
+    ("HEADS_PERIOD_MS", "2000"),
+    ("SEND_BUFFER_BYTES", "4096"),
+    ("OUTBOX_MAX_BYTES", "65536"),
+];
 /// Longer than a heartbeat, and than it takes until nothing is left to be forgotten.
 pub(super) const SETTLING: Duration = Duration::from_secs(15);
 
@@ -54,9 +63,12 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
     sleep(SETTLING).await;
     let after = each(memory()?);
     ensure!(crowd.all_there(), "a connection was lost");
+    let lags = front.metric(LAGS).await?;
+    ensure!(lags >= (ROOMS * MEMBERS / SLOW / 2) as f64, "the burst filled too few outboxes: {lags}");
     Ok(vec![
         Row::new("idle.connection", idle, "KiB/connection").goal(Goal::AtMost(4.0)),
         Row::new("idle.burst", delivered / 1e3, "thousand deliveries"),
+        Row::new("idle.lags", lags, "outboxes that were full"),
         Row::new("idle.busy", busy, "KiB/connection"),
         Row::new("idle.after", after, "KiB/connection").beside(idle).goal(Goal::RatioAtMost(1.5)),
     ])

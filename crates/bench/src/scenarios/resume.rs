@@ -405,6 +405,7 @@ impl Worker for DeepReader<'_> {
         self.turn += 1;
         match self.asks[self.turn % self.asks.len()] {
             Ask::Resume => {
+                let after = head - rand::random_range(0..*reach);
                 let writer = &self.writer;
                 writer.send(&format!(
                     r#"{{"t":"sub","id":1,"room":"{room}","after":{after},"epoch":"{epoch}"}}"#

@@ -11,7 +11,7 @@ use natterjack_wire::{
 };
 use tokio::sync::oneshot;
 
-use super::tail::Recent;
+use super::tail::{Reach, Recent};
 use crate::ws::{encode, outbox::Outbox};
 
 /// Names a connection within this process.
@@ -37,8 +37,8 @@ pub enum Command {
         mid: MessageId,
         found: oneshot::Sender<Recent>,
     },
-    /// Up to where does the tail tell nothing, and how many more events could it take?
-    Reach(oneshot::Sender<(u64, usize)>),
+    /// How far back does the tail go?
+    Reach(oneshot::Sender<Reach>),
     /// Have the tail reach back to `after`, and say whether it does; see [`super::tail::Tail::extend_back`].
     ExtendBack {
         after: u64,

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Place, actor,
     command::{Attach, Attached, Command, ConnId},
-    tail::Recent,
+    tail::{Reach, Recent},
 };
 
 /// A served topic, as the rest of the front sees it.
@@ -118,8 +118,8 @@ impl Handle {
         answer.await.ok()
     }
 
-    /// Up to where the tail tells nothing, and how many more events it could take; `None` when the topic's task has ended.
-    pub(super) async fn tail_reach(&self) -> Option<(u64, usize)> {
+    /// How far back the tail goes; `None` when the topic's task has ended.
+    pub(super) async fn tail_reach(&self) -> Option<Reach> {
         let (sender, reach) = oneshot::channel();
         self.commands.send(Command::Reach(sender)).await.ok()?;
         reach.await.ok()

@@ -14,8 +14,6 @@ const REPLAY_MAX_BYTES: usize = 4 << 20;
 /// Events that are read from Postgres at once: so few that neither its core nor this one is kept from what those who
 /// append wait for.
 const PIECE: usize = 64;
-/// Sequences that the log is searched back at once.
-const NEAR: u64 = 500;
 
 /// Events of a topic, encoded, that follow the asked position without a gap.
 pub struct Missed {
@@ -65,15 +63,17 @@ impl Hub {
         if beyond_tail.is_some_and(|beyond| after <= beyond) {
             return Ok(false);
         }
-        let Some((complete_after, room)) = handle.tail_reach().await else { return Ok(false) };
-        if after >= complete_after {
+        let Some(reach) = handle.tail_reach().await else { return Ok(false) };
+        if after >= reach.complete_after {
             return Ok(true);
         }
-        if room == 0 {
+        if reach.room == 0 {
             *beyond_tail = Some(after);
             return Ok(false);
         }
-        let events = self.search(handle.topic, after, handle.head(), inner.config.tail_events).await?;
+        // Up to the oldest frame, which comes again with what it follows.
+        let read = inner.log.one_by_one(handle.topic, after, reach.oldest, reach.room + 1);
+        let events = self.deep_read(read).await?;
         metrics::replayed("log", events.len());
         // What the first of them follows is not known: `after` may be a checkpoint, which a client that shares this
         // tail need not have heard of. Nothing is missing before it.
@@ -90,17 +90,7 @@ impl Hub {
         Ok(extended)
     }
 
-    /// Reads up to `max` events of a topic after `after` from the log: together where they are near, else one by one, so
-    /// that nobody who appends waits for it.
-    async fn search(&self, topic: Topic, after: u64, head: u64, max: usize) -> Result<Vec<Event>, ReadError> {
-        let log = &self.0.log;
-        if head.saturating_sub(after) <= NEAR {
-            return self.deep_read(log.tail(topic, after, max)).await;
-        }
-        self.deep_read(log.one_by_one(topic, after, head, max)).await
-    }
-
-    /// A read that searches the log by subject, which holds up those who append: few at once.
+    /// A read that searches the log by subject, at the expense of those who append: few at once.
     pub(super) async fn deep_read<T>(
         &self,
         read: impl Future<Output = Result<T, ReadError>>,
@@ -120,7 +110,7 @@ impl Hub {
         if at.head.saturating_sub(after) > inner.config.deep_read_span {
             return Ok(None);
         }
-        let events = self.search(topic, after, at.head, limit).await?;
+        let events = self.deep_read(inner.log.one_by_one(topic, after, at.head, limit)).await?;
         metrics::replayed("log", events.len());
         let up_to = events.last().map_or(after, |last| last.seq);
         Ok(Some(Stored { events, up_to }))

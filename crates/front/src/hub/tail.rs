@@ -38,6 +38,17 @@ pub struct Recent {
     pub complete_after: u64,
 }
 
+/// How far back a tail goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// The tail tells nothing of what happened up to here.
+    pub complete_after: u64,
+    /// The oldest event that it holds; where it holds none, as `complete_after`.
+    pub oldest: u64,
+    /// So many more events it could take.
+    pub room: usize,
+}
+
 struct Entry {
     seq: u64,
     since: Instant,
@@ -57,9 +68,12 @@ impl Tail {
         self.keep_bounds();
     }
 
-    /// Up to where the tail tells nothing, and how many more events it could take.
-    pub fn reach(&self) -> (u64, usize) {
-        (self.complete_after, self.max_events - self.frames.len())
+    pub fn reach(&self) -> Reach {
+        Reach {
+            complete_after: self.complete_after,
+            oldest: self.frames.front().map_or(self.complete_after, |oldest| oldest.seq),
+            room: self.max_events - self.frames.len(),
+        }
     }
 
     /// Has the tail reach back to `after`: `older` are the topic's next events after that, up to one that the tail
@@ -67,7 +81,7 @@ impl Tail {
     ///
     /// The oldest frame may name no predecessor, for want of knowing it: a frame that `older` holds too is replaced.
     pub fn extend_back(&mut self, after: u64, older: Vec<(u64, Bytes)>) -> bool {
-        let meets = self.frames.front().map_or(self.complete_after, |oldest| oldest.seq);
+        let meets = self.reach().oldest;
         let reaches = older.last().is_some_and(|(last, _)| *last >= meets);
         if after >= self.complete_after || !reaches {
             return after >= self.complete_after;
@@ -245,17 +259,17 @@ mod tests {
             seqs.iter().map(|(seq, text)| (*seq, Bytes::from_static(text.as_bytes()))).collect::<Vec<_>>()
         };
         let mut tail = Tail::new(10, 4, 100, AGE);
-        assert_eq!(tail.reach(), (10, 4));
+        assert_eq!(tail.reach(), Reach { complete_after: 10, oldest: 10, room: 4 });
         // Something between these and the head may be missing.
         assert!(!tail.extend_back(3, older(&[(5, "a"), (7, "b")])));
         assert!(tail.extend_back(6, older(&[(7, "b"), (10, "c")])));
-        assert_eq!(tail.reach(), (6, 2));
+        assert_eq!(tail.reach(), Reach { complete_after: 6, oldest: 7, room: 2 });
         tail.push(12, Bytes::from_static(b"d"));
         assert_eq!(frames(&tail, 6), Some(vec![&b"b"[..], b"c", b"d"]));
         // Nothing is put in twice, and the oldest frame is made anew.
         assert!(tail.extend_back(4, older(&[(5, "a"), (7, "B")])));
         assert_eq!(frames(&tail, 4), Some(vec![&b"a"[..], b"B", b"c", b"d"]));
-        assert_eq!(tail.reach(), (4, 0));
+        assert_eq!(tail.reach(), Reach { complete_after: 4, oldest: 5, room: 0 });
         // It reaches so far already.
         assert!(tail.extend_back(8, vec![]));
         // More than it takes: it keeps what is newer.

@@ -59,8 +59,8 @@ impl Socket {
     /// Cancel safe.
     pub async fn next(&mut self) -> Incoming {
         loop {
-            // A client that never stops sending must not keep clocks and neighbours from their turn; a socket that is
-            // ready costs nothing of a task's budget by itself.
+            // A client that never stops sending must not keep clocks and neighbours from their turn; a message that is here
+            // already costs nothing of a task's budget by itself.
             consume_budget().await;
             match self.decoder.next() {
                 Ok(Some(message)) => return self.incoming(message),

@@ -282,9 +282,11 @@ async fn who_repeats_slows_nobody_elses_room() {
 async fn what_has_a_condition_keeps_its_place_in_its_room_and_holds_up_no_other() {
     let (_nats, log, context) = one_node().await;
     let (room, other) = (RoomId::random(), RoomId::random());
+    // In the middle of the other room's events there is one whose condition is true, and many whose is not.
+    let true_one = MANY / 2 + 5;
     let event = |n: usize| match n % 10 {
         4 | 6 => posted(other, n),
-        // Never true: the room's last event is another one by then.
+        5 if n == true_one => NewEvent { subject: Subject::state(other), ..posted(other, n) }.expecting(0),
         5 => posted(other, n).expecting(0),
         _ => posted(room, n),
     };
@@ -292,11 +294,12 @@ async fn what_has_a_condition_keeps_its_place_in_its_room_and_holds_up_no_other(
     let mut in_other = vec![];
     for (n, result) in append_all(&log, &events).await.into_iter().enumerate() {
         match result {
-            Ok(appended) if [4, 6].contains(&(n % 10)) => in_other.push(appended.seq),
+            Ok(appended) if n == true_one || [4, 6].contains(&(n % 10)) => in_other.push(appended.seq),
             Err(AppendError::Conflict) => assert_eq!(n % 10, 5),
             result => assert!(result.is_ok() && n % 10 != 5, "{n}: {result:?}"),
         }
     }
+    assert_eq!(in_other.len(), MANY / 5 + 1);
     assert!(in_other.is_sorted());
     let stored = timeline(&log, room).await;
     assert_eq!(stored.len(), MANY * 7 / 10);
