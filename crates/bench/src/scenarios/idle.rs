@@ -21,6 +21,8 @@ const KIB: f64 = 1_024.0;
 /// Messages of all rooms together while they are busy: each connection gets this, divided by the rooms.
 const BURST_PER_SECOND: f64 = 2_000.0;
 const BURST: Duration = Duration::from_secs(20);
+/// What the sleepers missed comes from the log, and the allocator gives pages back a while after.
+const CATCHING_UP: Duration = Duration::from_secs(30);
 /// A long message each, so that the outboxes of those who do not read are full before the end.
 const BURST_CHARS: usize = 3_900;
 const DELIVERIES: &str = "natterjack_front_deliveries_total";
@@ -60,7 +62,7 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
     let busy = each(memory()?);
     let delivered = front.metric(DELIVERIES).await? - delivered;
     crowd.wake();
-    sleep(SETTLING).await;
+    sleep(CATCHING_UP + SETTLING).await;
     let after = each(memory()?);
     ensure!(crowd.all_there(), "a connection was lost");
     let lags = front.metric(LAGS).await?;

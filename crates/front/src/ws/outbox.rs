@@ -196,6 +196,10 @@ impl Outbox {
                 queue.frames.pop_front();
             }
         }
+        if queue.frames.is_empty() {
+            // A backlog is rare: its memory goes with it.
+            queue.frames = VecDeque::new();
+        }
         if queue.bytes <= self.limit_bytes / 2 {
             self.drained.notify_waiters();
         }
