@@ -21,12 +21,15 @@ pub const EITHER: Cores = &[0, 1];
 
 /// Puts this whole process, and whatever it starts, on the core of the others. Fails on a machine with a single core.
 pub fn settle() -> io::Result<()> {
-    settle_on(OTHERS)
+    pin_threads("self", OTHERS)
 }
 
-/// Puts this whole process on these cores, but not what it has started.
-pub fn settle_on(cores: Cores) -> io::Result<()> {
-    pin_threads("self", cores)
+/// Has this whole process, but not what it has started, on these cores as long as `work` takes.
+pub async fn during<T>(cores: Cores, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pin_threads("self", cores)?;
+    let done = work.await;
+    settle()?;
+    done
 }
 
 /// Runs `start`, which starts a process without waiting for anything, so that this process gets the cores given.

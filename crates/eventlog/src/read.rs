@@ -98,7 +98,7 @@ impl Log {
         Ok(events)
     }
 
-    /// The same for a single subject.
+    /// As [`Self::tail`], for a single subject.
     pub async fn tail_of(&self, subject: Subject, after: u64, max: usize) -> Result<Vec<Event>, ReadError> {
         self.filtered(subject.topic, subject.to_string(), after, max).await
     }

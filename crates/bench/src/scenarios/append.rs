@@ -55,14 +55,6 @@ async fn on_one_node(options: &Options, name: &str, streams: &str) -> anyhow::Re
     compare(options, name, &front, &servers, installation.log_config()).await
 }
 
-/// Has this process make its load on the front's core meanwhile.
-async fn beside_the_front<T>(load: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    cores::settle_on(cores::MEASURED)?;
-    let done = load.await;
-    cores::settle()?;
-    done
-}
-
 /// Front and publisher speak to the same member, whether or not it leads.
 async fn on_a_cluster(options: &Options, name: &str) -> anyhow::Result<Vec<Row>> {
     let cluster = NatsCluster::temporary(&Tools::find()?).await?;
@@ -101,7 +93,8 @@ async fn compare(
             for (runs, at_once) in batched.iter_mut().zip(BATCHES_AT_ONCE) {
                 runs.push(raw.run(Load::Batches { messages: in_flight, at_once }).await?);
             }
-            let load = beside_the_front(closed(seats().await?, in_flight));
+            // On the front's core.
+            let load = cores::during(cores::MEASURED, closed(seats().await?, in_flight));
             let (measured, spent) = with_cost(load, &processes).await?;
             product.push(measured);
             costs.push(spent);

@@ -101,8 +101,7 @@ impl Churn<'_> {
         self.tell(room, Event::MemberJoined { user, by: user }).await?;
         self.tell(room, Event::MemberLeft { user: gone, by: gone }).await?;
         let (mut reader, writer) = crowd::enter(self.front.address, self.tokens, user).await?;
-        writer.send(&format!(r#"{{"t":"sub","id":1,"room":"{room}"}}"#))?;
-        reader.until(r#""t":"ok""#).await?;
+        crowd::follow(&mut reader, &writer, room).await?;
         Ok(Seated::new(Seat { room, user, reader, writer }, None))
     }
 

@@ -61,10 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<Vec<Row>> {
     let mut client = installation.admin().await?;
     let (mut rows, projector) = catch_up(&installation, &client).await?;
     // The raw writer is this process, which elsewhere has to keep off one of the cores.
-    cores::put(std::process::id(), cores::EITHER)?;
-    let raw = raw(&installation, &client).await;
-    cores::settle()?;
-    let raw = raw?;
+    let raw = cores::during(cores::EITHER, raw(&installation, &client)).await?;
     let best =
         raw.iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second)).context("raw rows were written")?;
     rows[0] = rows[0].clone().beside(best.per_second).goal(Goal::RatioAtLeast(0.8));
@@ -125,6 +122,12 @@ async fn checkpoint(client: &Client) -> anyhow::Result<u64> {
     Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.unwrap_or(0).try_into()?)
 }
 
+/// CPU seconds of the projector, Postgres and nats-server.
+fn cpu_of(installation: &Installation, projector: &Program) -> anyhow::Result<[f64; 3]> {
+    let cpu = |pid| anyhow::Ok(usage(pid)?.cpu.as_secs_f64());
+    Ok([cpu(projector.pid())?, cpu(installation.postgres.pid())?, cpu(installation.nats.pid())?])
+}
+
 /// From the projector's first transaction until everything that was stored is applied: the rate, and the CPU of the
 /// projector, Postgres and nats-server.
 async fn catch_up(installation: &Installation, client: &Client) -> anyhow::Result<(Vec<Row>, Program)> {
@@ -132,9 +135,7 @@ async fn catch_up(installation: &Installation, client: &Client) -> anyhow::Resul
     let end = installation.log().await?.last_seq(0).await?;
     let projector = installation.projector_on(cores::EITHER).await?;
     let first = reached(client, 1).await?;
-    let processes = [projector.pid(), installation.postgres.pid(), installation.nats.pid()];
-    let cpu =
-        || processes.iter().map(|pid| Ok(usage(*pid)?.cpu.as_secs_f64())).collect::<anyhow::Result<Vec<_>>>();
+    let cpu = || cpu_of(installation, &projector);
     let (begun, before) = (Instant::now(), cpu()?);
     reached(client, end).await?;
     let (seconds, after) = (begun.elapsed().as_secs_f64(), cpu()?);
@@ -195,9 +196,7 @@ async fn lag(
     // What was written before is not to be synced now.
     client.batch_execute("CHECKPOINT").await?;
     let (acks, acked) = mpsc::unbounded_channel();
-    let processes = [projector.pid(), installation.postgres.pid(), installation.nats.pid()];
-    let cpu =
-        || processes.iter().map(|pid| Ok(usage(*pid)?.cpu.as_secs_f64())).collect::<anyhow::Result<Vec<_>>>();
+    let cpu = || cpu_of(installation, projector);
     let before = cpu()?;
     let span = Duration::from_secs(if options.quick { 2 } else { 6 });
     let (sent, histogram) = tokio::try_join!(steadily(source, span, acks), seen(client, acked))?;
