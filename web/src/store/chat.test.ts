@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock, settled } from '../protocol/testing/clock';
 import { ErrorCode } from '../protocol/wire.gen';
 import { Chat, OPEN_LINES_MAX, SAVE_AFTER_MS } from './chat';
+import { PAGE_RETRY_MS } from './history';
 import { type ServedSocket, FakeServer } from './testing/server';
 import { LATE_MS } from './view';
 import { ForgetfulVault, IndexedVault, type Vault } from './vault';
@@ -339,6 +340,27 @@ describe('after a reload', () => {
     expect(socket().last('sub').after).toBe(server.head('r') - 1);
     expect(bodies(after)).toEqual(logged().slice(-52));
     after.open('r');
+    while (after.room('r')!.timeline!.older.kind !== 'none') await after.loadOlder('r');
+    expect(bodies(after)).toEqual(logged());
+  });
+
+  it('shows what was heard live although the page before it has not come', async () => {
+    for (let i = 0; i < 60; i++) server.post('r', 'anna', `m${i}`);
+    const before = chat(vault);
+    await before.start();
+    await clock.pass(0);
+    server.refuse = { code: ErrorCode.ReadBehind };
+    before.open('r');
+    server.post('r', 'anna', 'heard');
+    await clock.pass(SAVE_AFTER_MS);
+    await written(before.stop());
+
+    const after = chat(vault);
+    await after.start();
+    after.open('r');
+    expect(bodies(after)).toEqual(['heard']);
+    server.refuse = undefined;
+    await clock.pass(PAGE_RETRY_MS);
     while (after.room('r')!.timeline!.older.kind !== 'none') await after.loadOlder('r');
     expect(bodies(after)).toEqual(logged());
   });

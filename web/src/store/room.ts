@@ -109,7 +109,7 @@ export class Room {
       unread: this.unread.dump(),
       ...(this.last && { last: this.last }),
       ...(this.since !== undefined && { since: this.since }),
-      ...(this.timeline?.loaded && { timeline: this.timeline.dump(keepLines) }),
+      ...(this.timeline && { timeline: this.timeline.dump(keepLines) }),
     };
   }
 
