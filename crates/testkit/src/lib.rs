@@ -15,7 +15,7 @@ mod socket;
 pub use client::Account;
 pub use follower::{Follower, assert_same_order};
 pub use programs::{FrontProcess, ProjectorProcess};
-pub use proxy::Proxy;
+pub use proxy::{Direction, Proxy};
 pub use refusal::refused;
 pub use site::{Front, Projector, Site, SiteBuilder, answer};
 pub use socket::{Closed, Socket};

@@ -29,7 +29,7 @@ struct Program {
     _dir: TempDir,
 }
 
-impl Site {
+impl<N> Site<N> {
     /// Starts a front and waits until it is ready.
     pub async fn front_process(&self) -> FrontProcess {
         self.front_process_with(&[]).await
@@ -84,8 +84,8 @@ impl ProjectorProcess {
 }
 
 impl Program {
-    async fn start(
-        site: &Site,
+    async fn start<N>(
+        site: &Site<N>,
         name: &str,
         mut settings: std::collections::BTreeMap<String, String>,
     ) -> Self {

@@ -7,7 +7,7 @@ use natterjack_runtime::{
     lifecycle::Shutdown,
     ops::Readiness,
 };
-use natterjack_stack::{NatsServer, Postgres, Tools};
+use natterjack_stack::{NatsCluster, NatsServer, Postgres, StartError, Tools};
 use reqwest::StatusCode;
 use tokio::net::TcpListener;
 
@@ -17,9 +17,9 @@ const DATABASE: &str = "natterjack";
 const PASSWORD: &str = "test";
 const FRONT: &str = "natterjack_front";
 
-/// A nats-server, a Postgres, and the settings of the processes that use them.
-pub struct Site {
-    pub nats: NatsServer,
+/// A nats-server (or several: `N`), a Postgres, and the settings of the processes that use them.
+pub struct Site<N = NatsServer> {
+    pub nats: N,
     pub postgres: Postgres,
     /// Settings that all processes of the site share.
     settings: BTreeMap<String, String>,
@@ -45,7 +45,15 @@ impl SiteBuilder {
     }
 
     pub async fn start(self) -> Site {
-        Site::start(self.settings).await.expect("a site starts")
+        let site = Site::start(NatsServer::temporary, NatsServer::url, self.settings).await;
+        site.expect("a site starts")
+    }
+
+    /// The same with three nats-servers, each of which has every stream.
+    pub async fn start_with_cluster(self) -> Site<NatsCluster> {
+        let settings = self.set("REPLICAS", 3).settings;
+        let site = Site::start(NatsCluster::temporary, NatsCluster::url, settings).await;
+        site.expect("a site starts")
     }
 }
 
@@ -68,11 +76,17 @@ impl Site {
             .set("POSTGRES_CONNECT_MS", 10_000)
             .set("OPS_LISTEN", "127.0.0.1:0")
     }
+}
 
-    async fn start(mut settings: BTreeMap<String, String>) -> anyhow::Result<Self> {
+impl<N> Site<N> {
+    async fn start(
+        nats: impl AsyncFnOnce(&Tools) -> Result<N, StartError>,
+        url: impl FnOnce(&N) -> String,
+        mut settings: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let tools = Tools::find()?;
-        let (nats, postgres) = tokio::try_join!(NatsServer::temporary(&tools), Postgres::temporary(&tools))?;
-        settings.insert("NATTERJACK_NATS_URL".into(), nats.url());
+        let (nats, postgres) = tokio::try_join!(nats(&tools), Postgres::temporary(&tools))?;
+        settings.insert("NATTERJACK_NATS_URL".into(), url(&nats));
         let site = Self { nats, postgres, settings, http: reqwest::Client::new() };
         site.postgres.create_database(DATABASE).await?;
         let secret = || Secret::new(PASSWORD.to_owned());
