@@ -7,7 +7,7 @@ use natterjack_database::{Connection, Error};
 use crate::{
     batch::{self, Folded, LIVE},
     entry::Entry,
-    fold::{Keys, Notice, Repeats, fold},
+    fold::{Fold, Keys, Notice, Repeats},
     load,
     number::{self, signed, unsigned},
     write,
@@ -121,21 +121,33 @@ async fn transact(
     begin(&work).await?;
     let before = lock(&work, stream, epoch).await?;
     let last = check(&before, entries)?;
-    let (unkept, unfolded) = (after(entries, before.log), after(entries, before.read));
     let folded = match care {
         Care::None => {
-            let known = load::load(&work, &Keys::of(unfolded, Repeats::Refused)).await?;
-            let copy = write::events(&work, stream, unkept).await?;
-            // While Postgres is at work on the events.
-            let changes = fold(unfolded, known);
+            let keys = Keys::of(after(entries, before.read), Repeats::Refused);
+            let mut fold = Fold::new(load::load(&work, &keys).await?);
+            let mut copy = write::Events::begin(&work, stream).await?;
+            // Folds while Postgres works on what it was sent.
+            for entry in entries {
+                if entry.seq > before.log {
+                    copy.push(entry).await?;
+                }
+                if entry.seq > before.read {
+                    fold.push(entry);
+                }
+            }
             copy.finish().await?;
-            write::changes(&work, stream, &changes).await?;
-            Folded::from(changes)
+            write::changes(&work, stream, &fold.changes).await?;
+            Folded::from(fold.changes)
         }
         Care::All => {
+            let unkept = after(entries, before.log);
             write::clear_events(&work, stream, unkept).await?;
-            write::events(&work, stream, unkept).await?.finish().await?;
-            batch::fold_into(&mut work, stream, unfolded).await?
+            let mut copy = write::Events::begin(&work, stream).await?;
+            for entry in unkept {
+                copy.push(entry).await?;
+            }
+            copy.finish().await?;
+            batch::fold_into(&mut work, stream, after(entries, before.read)).await?
         }
     };
     let now = Checkpoints { log: before.log.max(last), read: before.read.max(last) };

@@ -51,14 +51,10 @@ impl Copy {
         Ok(())
     }
 
-    /// That was the last row. Postgres has them all soon, and may be at work on them.
-    pub async fn end(&mut self) -> Result<(), Error> {
-        self.buffer.put_i16(-1);
-        self.sink.send(self.buffer.split().freeze()).await
-    }
-
-    /// Waits until Postgres is done.
+    /// Those were all rows: waits until Postgres is done.
     pub async fn finish(mut self) -> Result<(), Error> {
+        self.buffer.put_i16(-1);
+        self.sink.feed(self.buffer.split().freeze()).await?;
         self.sink.as_mut().finish().await?;
         Ok(())
     }

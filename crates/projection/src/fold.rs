@@ -161,22 +161,29 @@ pub struct Changes {
 
 /// Folds a batch, in the order of its stream. `known` holds the rows of the batch's [`Keys`].
 pub fn fold(batch: &[Entry], known: Known) -> Changes {
-    let mut fold = Fold { known, posted: HashMap::new(), changes: Changes::default() };
+    let mut fold = Fold::new(known);
     for entry in batch {
         fold.push(entry);
     }
     fold.changes
 }
 
-struct Fold {
+/// A batch that is being folded.
+pub struct Fold {
     known: Known,
     /// Where in `changes.posted` a message of this batch stands.
     posted: HashMap<(RoomId, MessageId), usize>,
-    changes: Changes,
+    pub changes: Changes,
 }
 
 impl Fold {
-    fn push(&mut self, entry: &Entry) {
+    /// `known` holds the rows of the batch's [`Keys`].
+    pub fn new(known: Known) -> Self {
+        Self { known, posted: HashMap::new(), changes: Changes::default() }
+    }
+
+    /// Takes the batch's next event.
+    pub fn push(&mut self, entry: &Entry) {
         match (entry.room(), entry.fact.clone()) {
             (Some(room), Ok(Fact::Room(event))) => self.room(room, event, entry),
             (Some(room), Ok(Fact::Message(event))) => self.message(room, event, entry),

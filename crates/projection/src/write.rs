@@ -36,20 +36,29 @@ pub async fn clear_events(work: &Transaction<'_>, stream: u16, entries: &[Entry]
     put(work, SQL, &[&number::stream(stream), &signed(first.seq), &signed(last.seq)]).await
 }
 
-/// Sends the entries to the second copy of the log; to be finished.
-pub async fn events(work: &Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<Copy, Error> {
-    const SQL: &str = "COPY log.events (stream, seq, topic, kind, known, ts, body) FROM STDIN BINARY";
-    const TYPES: &[Type] =
-        &[Type::INT2, Type::INT8, Type::UUID, Type::INT2, Type::BOOL, Type::TEXT, Type::BYTEA];
-    let stream = number::stream(stream);
-    let mut copy = Copy::begin(work, SQL, TYPES).await?;
-    for entry in entries {
-        let (topic, kind) = place(entry);
-        let body = &entry.body[..];
-        copy.row(&[&stream, &signed(entry.seq), &topic, &kind, &entry.known, &entry.ts, &body]).await?;
+/// Entries on their way into the second copy of the log.
+pub struct Events {
+    stream: i16,
+    copy: Copy,
+}
+
+impl Events {
+    pub async fn begin(work: &Transaction<'_>, stream: u16) -> Result<Self, Error> {
+        const SQL: &str = "COPY log.events (stream, seq, topic, kind, known, ts, body) FROM STDIN BINARY";
+        const TYPES: &[Type] =
+            &[Type::INT2, Type::INT8, Type::UUID, Type::INT2, Type::BOOL, Type::TEXT, Type::BYTEA];
+        Ok(Self { stream: number::stream(stream), copy: Copy::begin(work, SQL, TYPES).await? })
     }
-    copy.end().await?;
-    Ok(copy)
+
+    pub async fn push(&mut self, entry: &Entry) -> Result<(), Error> {
+        let (topic, kind) = place(entry);
+        let (seq, body) = (signed(entry.seq), &entry.body[..]);
+        self.copy.row(&[&self.stream, &seq, &topic, &kind, &entry.known, &entry.ts, &body]).await
+    }
+
+    pub async fn finish(self) -> Result<(), Error> {
+        self.copy.finish().await
+    }
 }
 
 /// The columns `topic` and `kind` of `log.events`.
@@ -197,7 +206,6 @@ async fn posted(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> 
         ])
         .await?;
     }
-    copy.end().await?;
     copy.finish().await
 }
 
