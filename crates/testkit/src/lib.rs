@@ -6,6 +6,7 @@
 
 mod client;
 mod follower;
+pub mod history;
 mod programs;
 mod proxy;
 mod refusal;
