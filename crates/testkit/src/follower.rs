@@ -4,12 +4,21 @@ use std::{
 };
 
 use natterjack_domain::{ClientId, RoomId};
+use natterjack_wire::ErrorCode;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::{Account, Closed, Socket};
+use crate::{
+    Account, Closed, Socket,
+    history::{Happened, Received, Recorder},
+    site::answer,
+};
 
 /// A client that follows rooms as `docs/protocol.md` says: it keeps its position in each, resumes on any front, sends
 /// again what was not acknowledged, and fails the test when an event comes twice, out of order, or not at all.
+///
+/// One that [records](Follower::recording) fails no test: it writes down what comes, and goes on as a client has to.
 pub struct Follower {
     pub account: Account,
     fronts: Vec<String>,
@@ -20,6 +29,13 @@ pub struct Follower {
     next_id: u64,
     pub reconnects: usize,
     pub resets: usize,
+    recorder: Option<Recorder>,
+    /// Subscriptions that are not answered yet.
+    asked: HashMap<u64, RoomId>,
+    /// Which message each request was to send: its own event may come before the answer.
+    sent: HashMap<u64, (RoomId, ClientId)>,
+    heard: Instant,
+    is_pinged: bool,
 }
 
 /// What a client knows of a room.
@@ -32,10 +48,28 @@ pub struct Followed {
     posted: HashSet<String>,
     /// Messages that the log holds twice: they count once. None come from fronts within the log's dedupe window.
     pub repeats: usize,
+    /// No member: the room is not followed.
+    pub is_away: bool,
+    /// Where it last joined by itself.
+    joined: u64,
+}
+
+/// What becomes of an event that comes.
+#[derive(PartialEq)]
+enum Applied {
+    Counted,
+    /// Seen already, or a message that was posted before.
+    Dropped,
+    /// Something before it is missing.
+    Early,
 }
 
 /// Between attempts to connect.
 const COME_BACK: Duration = Duration::from_millis(20);
+/// A recording client whose front says nothing for so long asks for a sign of life, and gives up after as long again.
+const QUIET: Duration = Duration::from_secs(2);
+/// The longest that a recording client waits for anything that it asks for.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 impl Followed {
     /// Ids of the messages, in order.
@@ -44,22 +78,25 @@ impl Followed {
         posted.map(|(seq, e)| (*seq, e["id"].as_str().unwrap_or_default().to_owned())).collect()
     }
 
-    fn apply(&mut self, frame: &Value) {
+    fn apply(&mut self, frame: &Value) -> Applied {
         let number = |name: &str| frame[name].as_u64().expect("a sequence");
         let (seq, prev) = (number("seq"), number("prev"));
         if seq <= self.last {
-            return;
+            return Applied::Dropped;
         }
-        assert!(prev <= self.last, "a gap: {frame} after {}", self.last);
+        if prev > self.last {
+            return Applied::Early;
+        }
         self.last = seq;
         if frame["e"]["type"] == "message.posted" {
             let id = frame["e"]["id"].as_str().expect("an id").to_owned();
             if !self.posted.insert(id) {
                 self.repeats += 1;
-                return;
+                return Applied::Dropped;
             }
         }
         self.events.push((seq, frame["e"].clone()));
+        Applied::Counted
     }
 }
 
@@ -76,7 +113,18 @@ impl Follower {
             next_id: 1,
             reconnects: 0,
             resets: 0,
+            recorder: None,
+            asked: HashMap::new(),
+            sent: HashMap::new(),
+            heard: Instant::now(),
+            is_pinged: false,
         }
+    }
+
+    /// Writes down what happens instead of judging it.
+    #[must_use]
+    pub fn recording(self, recorder: Recorder) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     /// Begins with another front than the first.
@@ -90,35 +138,81 @@ impl Follower {
         self.unsettled.is_empty()
     }
 
+    /// Messages that are not acknowledged yet.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
     /// Drops the connection without a word.
     pub fn disconnect(&mut self) {
-        self.socket = None;
+        self.closed(None);
     }
 
     /// Sends a message, now or after the next reconnect.
     pub async fn post(&mut self, room: RoomId, body: &str) -> ClientId {
         let cid = ClientId::random();
-        let frame = json!({ "t": "send", "id": self.id(), "room": room, "cid": cid, "body": body });
+        let id = self.id();
+        let frame = json!({ "t": "send", "id": id, "room": room, "cid": cid, "body": body });
+        self.sent.insert(id, (room, cid));
         self.unsettled.insert(cid, frame.clone());
-        if let Some(socket) = &mut self.socket
-            && socket.send(&frame).await.is_err()
-        {
-            self.socket = None;
-        }
+        self.tell(&frame).await;
         cid
     }
 
-    /// Takes the next frame; connects first where there is no connection. Cancel safe.
+    /// Takes the next frame; connects first where there is no connection. Cancel safe while connected.
     pub async fn step(&mut self) {
-        if self.socket.is_none() {
-            self.connect().await;
-            return;
+        while self.socket.is_none() {
+            if self.connect().await {
+                return;
+            }
+            sleep(COME_BACK).await;
         }
         let Some(socket) = &mut self.socket else { return };
         match socket.next().await {
             Ok(frame) => self.take(&frame),
-            Err(Closed(_)) => self.socket = None,
+            Err(Closed(code)) => self.closed(code),
         }
+    }
+
+    /// Does what a client does for a while, also on connections that say nothing.
+    pub async fn stay(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            if self.socket.is_none() && !self.connect().await {
+                sleep(COME_BACK).await;
+            }
+            let silent = self.heard + QUIET;
+            let Some(socket) = &mut self.socket else { continue };
+            tokio::select! {
+                frame = socket.next() => match frame {
+                    Ok(frame) => self.take(&frame),
+                    Err(Closed(code)) => self.closed(code),
+                },
+                () = sleep_until(silent.min(end)) => {
+                    if Instant::now() >= silent {
+                        self.ask_for_life().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Joins a room or leaves it. On failure nobody knows what came of it, and it is to be tried again.
+    pub async fn change(&mut self, room: RoomId, joins: bool) -> Result<(), ()> {
+        let url = format!("{}/v1/rooms/{room}/{}", self.front(), if joins { "join" } else { "leave" });
+        let request = self.account.request(reqwest::Method::POST, &url).timeout(ANSWERS_WITHIN);
+        let Ok((StatusCode::OK, body)) = answer(request).await else { return Err(()) };
+        let (name, seq) = (room.to_string(), body["position"]["seq"].as_u64().unwrap_or_default());
+        let happened =
+            if joins { Happened::Joined { room: name, seq } } else { Happened::Left { room: name, seq } };
+        self.note(|| happened);
+        let followed = self.rooms.entry(room).or_default();
+        followed.is_away = !joins;
+        if joins {
+            followed.joined = seq;
+            self.subscribe(room).await;
+        }
+        Ok(())
     }
 
     /// Steps until `done`.
@@ -138,69 +232,164 @@ impl Follower {
         );
     }
 
-    async fn connect(&mut self) {
-        let socket = loop {
-            let front = &self.fronts[self.next_front % self.fronts.len()];
+    fn front(&self) -> &str {
+        &self.fronts[self.next_front % self.fronts.len()]
+    }
+
+    /// Tries the front whose turn it is; the next one when that fails.
+    async fn connect(&mut self) -> bool {
+        let opening = timeout(ANSWERS_WITHIN, self.account.try_connect(self.front())).await;
+        let Ok(Some(socket)) = opening else {
             self.next_front += 1;
-            if let Some(socket) = self.account.try_connect(front).await {
-                break socket;
-            }
-            tokio::time::sleep(COME_BACK).await;
+            return false;
         };
         self.reconnects += 1;
         self.socket = Some(socket);
-        self.subscribe_all().await;
+        (self.heard, self.is_pinged) = (Instant::now(), false);
+        let user = self.account.user.to_string();
+        self.note(|| Happened::Open { user });
+        let rooms: Vec<_> = self.rooms.iter().filter(|(_, followed)| !followed.is_away).collect();
+        let rooms: Vec<_> = rooms.into_iter().map(|(room, _)| *room).collect();
+        for room in rooms {
+            self.subscribe(room).await;
+        }
         let frames: Vec<_> = self.unsettled.values().cloned().collect();
         for frame in frames {
             self.tell(&frame).await;
         }
+        true
     }
 
-    async fn subscribe_all(&mut self) {
-        let rooms: Vec<_> = self.rooms.keys().copied().collect();
-        for room in rooms {
-            let id = self.id();
-            let followed = &self.rooms[&room];
-            let mut frame = json!({ "t": "sub", "id": id, "room": room, "after": followed.last });
-            if let Some(epoch) = &followed.epoch {
-                frame["epoch"] = json!(epoch);
-            }
-            self.tell(&frame).await;
+    async fn subscribe(&mut self, room: RoomId) {
+        let id = self.id();
+        let followed = &self.rooms[&room];
+        let mut frame = json!({ "t": "sub", "id": id, "room": room, "after": followed.last });
+        if let Some(epoch) = &followed.epoch {
+            frame["epoch"] = json!(epoch);
         }
+        self.asked.insert(id, room);
+        self.tell(&frame).await;
     }
 
     async fn tell(&mut self, frame: &Value) {
-        if let Some(socket) = &mut self.socket
-            && socket.send(frame).await.is_err()
+        let Some(socket) = &mut self.socket else { return };
+        if let Some(recorder) = &mut self.recorder
+            && let Some(happened) = asked(frame)
         {
-            self.socket = None;
+            recorder.note(&self.fronts[self.next_front % self.fronts.len()], happened);
+        }
+        if !matches!(timeout(ANSWERS_WITHIN, socket.send(frame)).await, Ok(Ok(()))) {
+            self.closed(None);
+        }
+    }
+
+    async fn ask_for_life(&mut self) {
+        if self.is_pinged {
+            self.closed(None);
+            return;
+        }
+        (self.heard, self.is_pinged) = (Instant::now(), true);
+        let ping = json!({ "t": "ping", "n": self.id() });
+        self.tell(&ping).await;
+    }
+
+    /// The connection is gone; the next one goes to the next front.
+    fn closed(&mut self, code: Option<u16>) {
+        if self.socket.take().is_some() {
+            self.note(|| Happened::Close { code });
+            self.asked.clear();
+            self.next_front += 1;
+        }
+    }
+
+    fn note(&mut self, happened: impl FnOnce() -> Happened) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(&self.fronts[self.next_front % self.fronts.len()], happened());
         }
     }
 
     fn take(&mut self, frame: &Value) {
+        (self.heard, self.is_pinged) = (Instant::now(), false);
         match frame["t"].as_str() {
-            Some("ev") => {
-                let room = id(&frame["room"]);
-                if let Some(cid) = frame["e"]["cid"].as_str() {
-                    self.settle(cid);
-                }
-                self.rooms.get_mut(&room).expect("a room that was asked for").apply(frame);
-            }
-            Some("ok") if frame["mid"].is_string() => self.settle_request(&frame["id"]),
-            Some("ok") if frame["room"].is_string() => {
-                let followed = self.rooms.get_mut(&id(&frame["room"])).expect("a room that was asked for");
-                assert_ne!(frame["recovered"], false, "the gap was too large for this test: {frame}");
-                followed.epoch = frame["epoch"].as_str().map(str::to_owned);
-            }
-            // Sent again with the same id: a transient error loses nothing.
-            Some("err") if frame["retry_ms"].is_u64() => self.socket = None,
+            Some("ev") => self.take_event(frame),
+            Some("ok") if frame["mid"].is_string() => self.acknowledged(frame),
+            Some("ok") if frame["room"].is_string() => self.subscribed(frame),
             Some("reset") => {
                 self.resets += 1;
-                self.socket = None;
+                let room = frame["room"].as_str().map(str::to_owned);
+                let reason = frame["reason"].as_str().unwrap_or_default().to_owned();
+                self.note(|| Happened::Reset { room, reason });
+                self.closed(None);
             }
-            Some("err") => panic!("{frame}"),
+            Some("err") => self.refused(frame),
             _ => {}
         }
+    }
+
+    fn take_event(&mut self, frame: &Value) {
+        if let Some(cid) = frame["e"]["cid"].as_str() {
+            self.settle(cid);
+        }
+        let user = self.account.user.to_string();
+        let left = frame["e"]["type"] == "room.member_left" && frame["e"]["user"] == user;
+        let followed = self.followed(frame["room"].as_str().unwrap_or_default());
+        let applied = followed.apply(frame);
+        // That it left before it joined again may be told late.
+        followed.is_away |= left && followed.last > followed.joined;
+        let last = followed.last;
+        let dropped = applied != Applied::Counted;
+        self.note(|| Happened::Receive(Received { dropped, ..Received::of(frame) }));
+        if applied == Applied::Early {
+            assert!(self.recorder.is_some(), "a gap: {frame} after {last}");
+            self.closed(None);
+        }
+    }
+
+    fn acknowledged(&mut self, frame: &Value) {
+        let Some((room, cid)) = self.sent.get(&request(frame)).copied() else { return };
+        self.unsettled.remove(&cid);
+        let (room, mid) = (room.to_string(), text(&frame["mid"]));
+        let seq = frame["seq"].as_u64().unwrap_or_default();
+        self.note(|| Happened::Ack { room, cid: cid.to_string(), seq, mid });
+    }
+
+    fn subscribed(&mut self, frame: &Value) {
+        self.asked.remove(&request(frame));
+        let (epoch, head) = (text(&frame["epoch"]), frame["head"].as_u64().unwrap_or_default());
+        let recovered = frame["recovered"].as_bool();
+        let is_judge = self.recorder.is_none();
+        let followed = self.followed(frame["room"].as_str().unwrap_or_default());
+        if recovered == Some(false) {
+            assert!(!is_judge, "the gap was too large for this test: {frame}");
+            followed.last = head;
+        }
+        followed.epoch = Some(epoch.clone());
+        let room = text(&frame["room"]);
+        self.note(|| Happened::Subbed { room, epoch, head, recovered });
+    }
+
+    fn refused(&mut self, frame: &Value) {
+        let code = frame["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+        let transient = ErrorCode::ALL.iter().any(|known| known.number() == code && known.is_transient());
+        assert!(transient || self.recorder.is_some(), "{frame}");
+        if let Some((room, cid)) = self.sent.get(&request(frame)).copied() {
+            self.note(|| Happened::Refused { room: room.to_string(), cid: Some(cid.to_string()), code });
+            if !transient {
+                self.unsettled.remove(&cid);
+            }
+        } else if let Some(room) = self.asked.remove(&request(frame)) {
+            self.note(|| Happened::Refused { room: room.to_string(), cid: None, code });
+            self.rooms.entry(room).or_default().is_away |= !transient;
+        }
+        if transient {
+            // Sent again with the same id: a transient error loses nothing.
+            self.closed(None);
+        }
+    }
+
+    fn followed(&mut self, room: &str) -> &mut Followed {
+        let room = room.parse().expect("a room id");
+        self.rooms.get_mut(&room).expect("a room that was asked for")
     }
 
     fn settle(&mut self, cid: &str) {
@@ -209,18 +398,33 @@ impl Follower {
         }
     }
 
-    fn settle_request(&mut self, id: &Value) {
-        self.unsettled.retain(|_, frame| frame["id"] != *id);
-    }
-
     fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 }
 
-fn id(value: &Value) -> RoomId {
-    value.as_str().and_then(|text| text.parse().ok()).expect("a room id")
+/// What is written down of a request.
+fn asked(frame: &Value) -> Option<Happened> {
+    let room = text(&frame["room"]);
+    match frame["t"].as_str()? {
+        "sub" => Some(Happened::Sub {
+            room,
+            after: frame["after"].as_u64(),
+            epoch: frame["epoch"].as_str().map(str::to_owned),
+        }),
+        "send" => Some(Happened::Send { room, cid: text(&frame["cid"]), body: text(&frame["body"]) }),
+        _ => None,
+    }
+}
+
+/// The number of the request that a frame answers.
+fn request(frame: &Value) -> u64 {
+    frame["id"].as_u64().unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Fails the test unless all followers saw the same messages in the same order in every room.

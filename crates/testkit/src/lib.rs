@@ -4,6 +4,7 @@
 //! For development only. Start with [`Site`]; [`Follower`] is a client that keeps the promises of
 //! `docs/protocol.md` and notices when the server does not.
 
+pub mod chaos;
 pub mod checker;
 mod client;
 mod follower;

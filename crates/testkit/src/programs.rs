@@ -1,10 +1,6 @@
 //! Fronts and projectors as processes of their own, to be killed.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fs::File, path::PathBuf};
 
 use natterjack_stack::{ports, process};
 use rustix::process::Signal;
@@ -115,17 +111,17 @@ impl Program {
 }
 
 /// `env` replaces itself with the program, which so has the settings and the process id.
-fn arguments(name: &str, settings: std::collections::BTreeMap<String, String>) -> Vec<OsString> {
+pub fn arguments(name: &str, settings: std::collections::BTreeMap<String, String>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         settings.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect();
     arguments.push(binary(name).into());
     arguments
 }
 
-/// The workspace's own binary, beside the test that runs.
+/// The workspace's own binary, beside the program that runs or, when that is a test, above it.
 fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test has a path");
-    let path = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace` first", path.display());
-    path
+    let own = std::env::current_exe().expect("the program has a path");
+    let dirs = own.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+    let path = dirs.into_iter().find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace` first"))
 }
