@@ -11,6 +11,7 @@
 mod course;
 mod crowd;
 mod dump;
+mod pages;
 pub mod plan;
 mod target;
 mod topology;
@@ -35,6 +36,7 @@ use crate::{
 };
 use course::Course;
 use crowd::{Crowd, Phase};
+use pages::Pages;
 use target::{Body, Target};
 use topology::{Node, Servers, ready};
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub nodes: usize,
     pub streams: u16,
     pub clients: usize,
+    /// Further clients that are the product's own library, under Node.
+    pub pages: usize,
     pub rooms: usize,
     /// Where histories and logs are written; they stay when something is wrong.
     pub dir: PathBuf,
@@ -120,7 +124,12 @@ async fn hold<N: Servers>(
     ready(&nodes, &site.http, &course).await;
     let fronts: Vec<String> = nodes.iter().filter_map(Node::url).collect();
     let (accounts, rooms) = gather(&site.http, &fronts[0], &options).await;
-    let crowd = Crowd::begin(&accounts, &rooms, &fronts, &histories, options.seed, &course);
+    let (followers, readers) = accounts.split_at(options.clients);
+    let crowd = Crowd::begin(followers, &rooms, &fronts, &histories, options.seed, &course);
+    let mut pages = match readers {
+        [] => None,
+        some => Some(Pages::begin(some, &rooms, &fronts, &histories, options.seed, &course).await?),
+    };
 
     suffer(&mut site, &mut nodes, &options, &course).await;
     course.say("no more faults");
@@ -128,12 +137,25 @@ async fn hold<N: Servers>(
     if !crowd.all(Phase::Settle).await {
         course.incident("somebody's sends were not settled in time".into());
     }
+    if let Some(pages) = &mut pages {
+        pages.settle().await.context("the pages' sends")?;
+    }
     let log = site.log().await;
     at_rest(&log).await;
-    if !crowd.all(Phase::Read(heads(&log, &rooms).await?)).await {
+    let heads = heads(&log, &rooms).await?;
+    if let Some(pages) = &mut pages {
+        pages.read(&heads).await.context("the pages' reading")?;
+    }
+    if !crowd.all(Phase::Read(heads)).await {
         course.incident("somebody did not get to the end in time".into());
     }
     crowd.end().await;
+    if let Some(pages) = pages {
+        let faults = pages.end().await.context("the end of the pages")?;
+        for fault in faults {
+            course.incident(fault);
+        }
+    }
     course.say("everybody has read to the end");
     let report = judge(&site, &options, &histories, &course).await?;
     keep(&site, &dir, &report, &course)?;
@@ -142,7 +164,7 @@ async fn hold<N: Servers>(
 
 async fn gather(http: &reqwest::Client, front: &str, options: &Options) -> (Vec<Account>, Vec<RoomId>) {
     let mut accounts = vec![];
-    for number in 1..=options.clients {
+    for number in 1..=options.clients + options.pages {
         accounts.push(Account::register(http, front, &format!("client-{number}")).await);
     }
     let mut rooms = vec![];
@@ -166,7 +188,9 @@ async fn suffer<N: Servers>(site: &mut Site<N>, nodes: &mut [Node], options: &Op
     let parts: Vec<_> = targets.iter().map(Target::part).collect();
     let began = course.began.elapsed();
     let mut planned = plan::plan(options.seed, &parts, options.time, options.every);
-    planned.iter_mut().for_each(|hit| hit.at += began);
+    for hit in &mut planned {
+        hit.at += began;
+    }
     let over = async {
         tokio::time::sleep(options.time).await;
         course.stop();

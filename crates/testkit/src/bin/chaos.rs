@@ -25,6 +25,9 @@ struct Cli {
     streams: u16,
     #[arg(long, default_value_t = 24)]
     clients: usize,
+    /// Further clients: pages with the product's own library, under Node.
+    #[arg(long, default_value_t = 0)]
+    pages: usize,
     #[arg(long, default_value_t = 6)]
     rooms: usize,
     /// From one fault to the next, on the average.
@@ -48,16 +51,17 @@ async fn main() -> anyhow::Result<ExitCode> {
         nodes: cli.nodes,
         streams: cli.streams,
         clients: cli.clients,
+        pages: cli.pages,
         rooms: cli.rooms,
         dir: cli.keep,
     };
     let interrupted = async {
         // Without the signal there is nothing that interrupts.
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
-    let report = chaos::run(options, interrupted).await?;
+    let report = Box::pin(chaos::run(options, interrupted)).await?;
     println!("seed             {:>9}", cli.seed);
     print!("{report}");
     if let Some(path) = cli.json {

@@ -44,7 +44,7 @@ const PAUSE_MS: std::ops::Range<u64> = 20..600;
 /// Messages without an answer beyond which a client only waits.
 const UNSETTLED_MAX: usize = 20;
 /// How long everybody has for a phase.
-const ARRIVE_WITHIN: Duration = Duration::from_secs(90);
+pub const ARRIVE_WITHIN: Duration = Duration::from_secs(90);
 const STAY: Duration = Duration::from_millis(200);
 
 impl Crowd {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::ExitStatus,
     time::Duration,
@@ -166,7 +167,8 @@ impl Program {
             }
             Fault::Restart => {
                 let status = self.drain().await;
-                if !status.success() {
+                // Told to end before it could listen, it has nothing to bring to an end.
+                if !status.success() && status.signal() != Some(Signal::TERM.as_raw()) {
                     course.incident(format!("{name} did not drain well: {status}"));
                 }
             }

@@ -91,6 +91,12 @@ impl<'a> Log<'a> {
         in_the_room || joins_here
     }
 
+    /// Whether a person who left at `seq` had come again by `head`.
+    pub fn is_back(&self, room: &str, user: &str, seq: u64, head: u64) -> bool {
+        let moves = self.rooms.get(room).and_then(|room| room.moves.get(user));
+        moves.and_then(|moves| moves.iter().find(|at| **at > seq)).is_some_and(|again| *again <= head)
+    }
+
     /// Where a person left who is no member at the end of the log: 0 for who never was.
     pub fn left(&self, room: &str, user: &str) -> Option<u64> {
         let moves = self.rooms.get(room).and_then(|room| room.moves.get(user));
@@ -118,7 +124,7 @@ impl Room {
         let Some(user) = user else { return };
         let moves = self.moves.entry(user.to_owned()).or_default();
         // Who is there already does not come again.
-        if comes == (moves.len() % 2 == 0) {
+        if comes == moves.len().is_multiple_of(2) {
             moves.push(seq);
         }
     }

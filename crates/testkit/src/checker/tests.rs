@@ -337,6 +337,16 @@ fn who_comes_again_misses_nothing_from_then_on() {
     assert!(report.is_good(), "{report}");
     run.bob.pop();
     only(&run.judge(), Fault::Lost, 1);
+    // One who did not hear of the leaving before hears of it on the way.
+    run.bob.truncate(13);
+    run.bob.push(line("bob", Happened::Left { room: ROOM.into(), seq: 6 }));
+    run.bob.push(line("bob", Happened::Joined { room: ROOM.into(), seq: 8 }));
+    let missed = [(6, 5), (7, 6), (8, 7)].map(|(seq, prev)| run.receive(seq, prev));
+    for happened in [sub(Some(5)), subbed(8, Some(true))].into_iter().chain(missed) {
+        run.bob.push(line("bob", happened));
+    }
+    let report = run.judge();
+    assert!(report.is_good(), "{report}");
 }
 
 #[test]

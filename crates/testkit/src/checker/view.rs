@@ -137,6 +137,7 @@ impl<'a> Check<'a> {
             return self.report.find(fault, || format!("{client}: {seq} of {room} came after {last}"));
         }
         subscription.place = seq;
+        let head = subscription.head;
         view.seen.insert(seq);
         if event.prev > view.last {
             let (prev, last) = (event.prev, view.last);
@@ -148,7 +149,9 @@ impl<'a> Check<'a> {
             view.last = seq;
             self.count(event, view);
         }
-        if stored.is_some_and(|e| e.kind == "room.member_left" && e.user.as_deref() == Some(self.user)) {
+        let leaves =
+            stored.is_some_and(|e| e.kind == "room.member_left" && e.user.as_deref() == Some(self.user));
+        if leaves && !self.log.is_back(room, self.user, seq, head) {
             view.subscription = None;
             if view.standing == Standing::Follows {
                 view.standing = Standing::Left(seq);
