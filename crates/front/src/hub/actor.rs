@@ -168,6 +168,10 @@ impl Actor {
     pub fn apply(&mut self, event: &Event) {
         let before = self.chain.advance(event.subject.kind, event.seq);
         let frame = encode::event(self.handle.topic, event, before);
+        if self.fanout.is_awaited(event.seq) {
+            self.flush();
+            self.fanout.catch_up_with(event.seq);
+        }
         self.tail.push(event.seq, frame.clone());
         self.fanout.push(frame, before);
         self.handle.set_head(self.chain.head());
@@ -199,7 +203,7 @@ impl Actor {
         let Ok(ephemeral) = serde_json::from_slice::<Ephemeral>(body) else { return };
         let typist = ephemeral.typing.first().map(|t| t.user);
         let frame = encode::frame(&ServerFrame::Eph(ephemeral));
-        for member in self.fanout.members().iter().filter(|m| Some(m.user) != typist) {
+        for member in self.fanout.members().filter(|m| Some(m.user) != typist) {
             member.outbox.push_ephemeral(&frame);
         }
     }
@@ -250,7 +254,10 @@ impl Actor {
             attach.member.outbox.push(&out.freeze());
         }
         let conn = attach.member.conn;
-        self.fanout.add(attach.member);
+        match attach.after {
+            Some(after) if after > self.chain.head() => self.fanout.add_ahead(attach.member, after),
+            _ => self.fanout.add(attach.member),
+        }
         if attach.done.send(Attached::Live).is_err() {
             self.fanout.remove(conn);
         }

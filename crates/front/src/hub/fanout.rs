@@ -11,6 +11,9 @@ use crate::ws::outbox::Lag;
 #[derive(Default)]
 pub struct Fanout {
     members: Vec<Member>,
+    /// Those whose position lies beyond the topic's head: they were told more on another front, or the position is a
+    /// checkpoint's. They get nothing up to it again.
+    ahead: Vec<(u64, Member)>,
     pending: Vec<Bytes>,
     /// The topic's head before the first pending frame.
     pending_after: u64,
@@ -18,11 +21,11 @@ pub struct Fanout {
 
 impl Fanout {
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.ahead.is_empty()
     }
 
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(self.ahead.iter().map(|(_, member)| member))
     }
 
     /// A connection that is a member already is one afresh.
@@ -31,18 +34,38 @@ impl Fanout {
         self.members.push(member);
     }
 
+    /// The same for one that has everything up to `position`, where the topic itself is not yet.
+    pub fn add_ahead(&mut self, member: Member, position: u64) {
+        self.remove(member.conn);
+        self.ahead.push((position, member));
+    }
+
+    /// Whether somebody who is ahead gets the event `seq`; what is pending is not for them.
+    pub fn is_awaited(&self, seq: u64) -> bool {
+        self.ahead.iter().any(|(position, _)| *position < seq)
+    }
+
+    /// Has those who are ahead of everything before `seq` get what is pushed from now on.
+    pub fn catch_up_with(&mut self, seq: u64) {
+        let caught_up = self.ahead.extract_if(.., |(position, _)| *position < seq);
+        self.members.extend(caught_up.map(|(_, member)| member));
+    }
+
     pub fn remove(&mut self, conn: ConnId) {
         self.members.retain(|member| member.conn != conn);
+        self.ahead.retain(|(_, member)| member.conn != conn);
     }
 
     /// Lets go of all connections of a person.
     pub fn remove_user(&mut self, user: UserId) {
         self.members.retain(|member| member.user != user);
+        self.ahead.retain(|(_, member)| member.user != user);
     }
 
     /// Lets go of everyone.
     pub fn take_members(&mut self) -> Vec<Member> {
-        std::mem::take(&mut self.members)
+        let ahead = std::mem::take(&mut self.ahead).into_iter().map(|(_, member)| member);
+        std::mem::take(&mut self.members).into_iter().chain(ahead).collect()
     }
 
     /// Has a frame wait for the next [`Self::flush`]. `after`: the topic's head before it.
@@ -155,10 +178,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_is_ahead_gets_what_lies_beyond_its_position() {
+        let mut fanout = Fanout::default();
+        let (member, mut client) = member(1, 1 << 10).await;
+        fanout.add_ahead(member, 8);
+        for (seq, frame) in [(7, "seven "), (8, "eight "), (9, "nine "), (10, "ten")] {
+            if fanout.is_awaited(seq) {
+                fanout.flush(lag);
+                fanout.catch_up_with(seq);
+            }
+            fanout.push(Bytes::from_static(frame.as_bytes()), seq - 1);
+        }
+        assert_eq!(fanout.flush(lag), 2);
+        let mut got = [0; 8];
+        client.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"nine ten");
+    }
+
+    #[tokio::test]
     async fn a_connection_is_a_member_once() {
         let mut fanout = Fanout::default();
         let (member, mut client) = member(1, 1 << 10).await;
         fanout.add(member.clone());
+        fanout.add_ahead(member.clone(), 7);
         fanout.add(member);
         fanout.push(Bytes::from_static(b"x"), 0);
         assert_eq!(fanout.flush(lag), 1);

@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod chaos;
+mod found;
