@@ -57,6 +57,13 @@ pub enum OpenError {
     Stream(#[from] StreamError),
 }
 
+impl OpenError {
+    /// Whether the log is only away, or has no leader for now: it may be opened later as it is.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Stream(StreamError::Lookup { .. }))
+    }
+}
+
 /// Makes what is missing of the streams, and checks what is there. Idempotent.
 pub async fn provision(config: &Config) -> Result<(), OpenError> {
     let connection = connection::connect(config, "provision").await?;

@@ -177,7 +177,7 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
         };
         match opened {
             Ok(log) => return Ok(Some(log)),
-            Err(error @ OpenError::Connect(_)) => {
+            Err(error) if error.may_pass() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "waiting for nats-server");
                 nats.unready(error.to_string());
             }
