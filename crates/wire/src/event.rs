@@ -129,14 +129,19 @@ impl StoredEvent {
             #[serde(rename = "type", borrow, default)]
             kind: Option<&'a RawValue>,
         }
-        let Head { v, kind } = serde_json::from_slice(bytes).map_err(DecodeError::Malformed)?;
+        // All of it, since all of it is sent on in text messages: what is skipped over would not be looked at.
+        let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
+        let Head { v, kind } = serde_json::from_str(text).map_err(DecodeError::Malformed)?;
         if v > VERSION.into() {
             return Err(DecodeError::NewerVersion(v));
         }
+        if v == 0 {
+            return Err(malformed(&"there is no version 0"));
+        }
         let decoded = if kind.is_some_and(|kind| kind.get() == r#""message.posted""#) {
-            serde_json::from_slice::<StoredPosted>(bytes).map(Self::from)
+            serde_json::from_str::<StoredPosted>(text).map(Self::from)
         } else {
-            serde_json::from_slice(bytes)
+            serde_json::from_str(text)
         };
         decoded.map_err(DecodeError::Malformed)
     }
@@ -163,6 +168,10 @@ impl StoredEvent {
             EventBody::UserRead { room, seq } => Fact::User(user::Event::Read { id: by, room, seq }),
         }
     }
+}
+
+fn malformed(why: &dyn std::fmt::Display) -> DecodeError {
+    DecodeError::Malformed(serde::de::Error::custom(why))
 }
 
 fn store_room(event: &room::Event) -> (UserId, EventBody) {
