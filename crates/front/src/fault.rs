@@ -96,6 +96,12 @@ impl IntoResponse for Fault {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // What to upgrade to: RFC 9110, 15.5.22, and RFC 6455, 4.4.
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         response
     }
 }

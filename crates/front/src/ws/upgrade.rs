@@ -63,7 +63,7 @@ pub fn bearer_token(value: &HeaderValue) -> Result<&str, ErrorCode> {
     value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")).ok_or(ErrorCode::TokenInvalid)
 }
 
-fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, Fault> {
+pub(crate) fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, Fault> {
     let has = |name, wanted: &str| {
         let values = headers.get_all(name).iter().filter_map(|v: &HeaderValue| v.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
@@ -75,12 +75,20 @@ fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, Fault> {
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(expected("Sec-WebSocket-Version has to be 13"));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(expected("Sec-WebSocket-Key is missing"))?;
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next().filter(|key| is_nonce(key.as_bytes()) && keys.next().is_none());
+    let key = key.ok_or(expected("Sec-WebSocket-Key has to be one of 16 bytes in Base64"))?;
     HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|error| Fault::caused(ErrorCode::Internal, error))
 }
 
-fn offers_ours(headers: &HeaderMap) -> bool {
+/// 16 bytes in Base64.
+fn is_nonce(key: &[u8]) -> bool {
+    let digits = key.strip_suffix(b"==").unwrap_or_default();
+    digits.len() == 22 && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
+}
+
+pub(crate) fn offers_ours(headers: &HeaderMap) -> bool {
     let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
     offers.flat_map(|v| v.split(',')).any(|offer| offer.trim() == SUBPROTOCOL)
 }
