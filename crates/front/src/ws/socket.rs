@@ -11,7 +11,7 @@ use std::{
 
 use natterjack_wire::ErrorCode;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, ReadBuf, copy, sink},
     net::tcp::OwnedReadHalf,
     task::coop::consume_budget,
 };
@@ -104,6 +104,13 @@ impl Socket {
 
     /// Reads and forgets until the client has closed too, so that what was written last is not lost to a reset.
     pub async fn discard(&mut self) {
-        while !matches!(self.next().await, Incoming::Gone | Incoming::Broken(_)) {}
+        loop {
+            match self.next().await {
+                Incoming::Text(_) | Incoming::Alive => {}
+                Incoming::Gone => return,
+                // Where its frames begin is not known any more: it has closed when nothing comes.
+                Incoming::Broken(_) => return drop(copy(&mut self.read, &mut sink()).await),
+            }
+        }
     }
 }

@@ -59,11 +59,17 @@ impl Raw {
         let _ = self.stream.write_all(&frame).await;
     }
 
-    /// Reads to the end, answers nothing.
+    /// Reads to the end, answers nothing; hangs up once the front has closed.
     pub async fn words(mut self) -> Words {
         let mut bytes = vec![];
-        // A reset after the last frame is an end as well.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await.expect("the front hangs up");
+        let reading = async {
+            while self.stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                if matches!(bytes[..], [.., CLOSE, 2, _, _]) {
+                    let _ = self.stream.shutdown().await;
+                }
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("the front hangs up");
         let (mut frames, mut close, mut rest) = (vec![], None, bytes.as_slice());
         while let [first, len, more @ ..] = rest {
             let (len, more) = match len {
