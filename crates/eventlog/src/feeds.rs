@@ -20,8 +20,8 @@ use natterjack_domain::UserId;
 use natterjack_runtime::config::Secret;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::OwnedReadHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     select,
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -40,13 +40,17 @@ const SIGNALS_WAITING: usize = 1_024;
 const COMMANDS_AT_ONCE: usize = 256;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// What the server says of itself first.
-const INFO_MAX_BYTES: usize = 64 << 10;
+pub(crate) const INFO_MAX_BYTES: usize = 64 << 10;
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// Whoever comes while the connection is lost waits no longer for it. The client's own connections may be back sooner.
 const COMES_BACK: Duration = Duration::from_secs(1);
 /// A server that says nothing for twice as long is gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Those that make an event.
+pub(crate) const HEADERS: [&str; 5] =
+    ["Nats-Subject", "Nats-Sequence", "Nats-Last-Sequence", "Nats-Time-Stamp", VERSION_HEADER];
 
 /// Names a subscription.
 pub type FeedId = u64;
@@ -125,7 +129,7 @@ struct Follower {
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(crate) enum Lost {
     #[error("the connection broke")]
     Io(#[from] io::Error),
     #[error("the server did not answer in time")]
@@ -292,7 +296,10 @@ impl Follower {
 
 /// The server speaks first. What it says is read here: the codec takes no address without a scheme, and that is how the
 /// members of a cluster name each other.
-async fn await_info(read: &mut OwnedReadHalf, decoder: &mut StreamDecoder) -> Result<(), Lost> {
+pub(crate) async fn await_info(
+    read: &mut (impl AsyncRead + Unpin),
+    decoder: &mut StreamDecoder,
+) -> Result<(), Lost> {
     #[derive(Deserialize)]
     struct Info {
         #[serde(default)]
@@ -352,12 +359,10 @@ fn connect(config: &Config) -> String {
 }
 
 /// The same message as the NATS client would have it, with those headers that make an event.
-fn told_by_the_client(message: ServerMessage) -> Message {
-    const NAMES: [&str; 5] =
-        ["Nats-Subject", "Nats-Sequence", "Nats-Last-Sequence", "Nats-Time-Stamp", VERSION_HEADER];
+pub(crate) fn told_by_the_client(message: ServerMessage) -> Message {
     let base = message.base;
     let mut headers = HeaderMap::new();
-    for name in NAMES {
+    for name in HEADERS {
         let value = base.headers.get(&HeaderName::from_static(name)).and_then(|value| value.to_str().ok());
         if let Some(value) = value {
             headers.insert(name, value);

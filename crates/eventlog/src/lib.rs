@@ -15,6 +15,8 @@ mod connection;
 mod definition;
 mod event;
 mod feeds;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lane;
 mod live;
 pub mod metrics;

@@ -60,12 +60,12 @@ struct Consumer {
 }
 
 /// What is known of a message by the subject that it asks to be acknowledged on.
-struct Place {
-    seq: u64,
-    ts: String,
+pub(crate) struct Place {
+    pub seq: u64,
+    pub ts: String,
     /// Its number among all that its consumer has sent.
-    number: u64,
-    pending: u64,
+    pub number: u64,
+    pub pending: u64,
 }
 
 #[derive(Serialize)]
@@ -185,7 +185,7 @@ impl Drop for Consumer {
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<nanoseconds>.<pending>` (nats-server ADR-15), or its
 /// longer form, which names domain and account too.
-fn place(message: &Message) -> Option<Place> {
+pub(crate) fn place(message: &Message) -> Option<Place> {
     let subject = message.reply.as_deref()?;
     let tokens = subject.strip_prefix("$JS.ACK.")?.split('.');
     let skip = if tokens.clone().count() == 7 { 3 } else { 5 };

@@ -6,6 +6,8 @@
 
 mod config;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hub;
 mod identity;
 mod limit;

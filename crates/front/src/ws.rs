@@ -11,7 +11,7 @@ use crate::{
     revocation::Revocations, store::Store,
 };
 
-mod decode;
+pub(crate) mod decode;
 pub mod encode;
 mod hello;
 pub mod outbox;
@@ -22,6 +22,8 @@ mod subscribe;
 mod upgrade;
 
 pub use upgrade::{bearer_token, upgrade};
+#[cfg(any(test, fuzzing))]
+pub(crate) use upgrade::{handshake_key, offers_ours};
 
 /// What every session works with.
 pub struct Context {

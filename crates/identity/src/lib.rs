@@ -11,6 +11,8 @@ mod access_token;
 mod clock;
 mod config;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hashing;
 mod keys;
 mod login;

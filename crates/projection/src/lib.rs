@@ -15,6 +15,8 @@ mod copy;
 mod entry;
 pub mod fold;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod load;
 pub mod metrics;

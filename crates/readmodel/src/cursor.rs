@@ -45,9 +45,7 @@ impl Cursor {
             }
             Self::People { username, after } => put(&mut out, b'p', after.as_uuid(), username.as_bytes()),
         }
-        let check = checksum(&out);
-        out.extend(check);
-        URL_SAFE_NO_PAD.encode(out)
+        seal(out)
     }
 
     /// Total: any text gives a cursor or [`CursorInvalid`].
@@ -72,6 +70,13 @@ impl Cursor {
             _ => Err(CursorInvalid),
         }
     }
+}
+
+/// Content with its check, as text.
+pub(crate) fn seal(mut content: Vec<u8>) -> String {
+    let check = checksum(&content);
+    content.extend(check);
+    URL_SAFE_NO_PAD.encode(content)
 }
 
 fn put(out: &mut Vec<u8>, kind: u8, id: &Uuid, rest: &[u8]) {

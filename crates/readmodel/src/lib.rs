@@ -9,6 +9,8 @@
 
 mod cursor;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod messages;
 pub mod metrics;
 pub mod people;

@@ -6,6 +6,8 @@
 pub mod error;
 pub mod event;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod rest;
 
 pub use error::{ErrorCode, Problem};

@@ -72,6 +72,12 @@ impl Decoder {
         Ok(None)
     }
 
+    /// Bytes of memory that it holds.
+    #[cfg(any(test, fuzzing))]
+    pub fn allocated(&self) -> usize {
+        self.bytes.capacity() + self.begun.as_ref().map_or(0, Vec::capacity)
+    }
+
     fn take(&mut self, frame: Frame) -> Result<Option<Message>, Broken> {
         let Frame { fin, opcode, payload } = frame;
         let so_far = match (opcode, self.begun.take()) {
