@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod chaos;
+mod conformance;
 mod found;
