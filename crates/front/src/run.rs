@@ -94,7 +94,8 @@ pub async fn serve(
     let postgres = readiness.observe("postgres");
     let Some(log) = open(&config, &nats, &shutdown).await? else { return Ok(()) };
     let pool = natterjack_database::pool(&config.database);
-    let identity = Identity::new(config.identity.clone(), pool.clone());
+    let clock = Clock::common();
+    let identity = Identity::with_clock(config.identity.clone(), pool.clone(), clock.clone());
     let store = Store::new(pool, log.streams());
     let registry = Arc::new(Registry::default());
     let token_life = Duration::from_secs(identity.access_tokens().ttl_secs());
@@ -104,6 +105,7 @@ pub async fn serve(
         () = shutdown.draining() => return Ok(()),
         () = hub.connected() => {}
     }
+    revocations.catch_up(&identity).await;
     let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
     let limiter = Arc::new(Limiter::new(&config.http, &config.socket));
     let sockets = Arc::new(ws::Context {
@@ -113,7 +115,7 @@ pub async fn serve(
         store: store.clone(),
         projected: projected.clone(),
         tokens: identity.access_tokens().clone(),
-        clock: Clock::system(),
+        clock,
         registry: registry.clone(),
         revocations: revocations.clone(),
         limiter: limiter.clone(),

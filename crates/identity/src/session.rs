@@ -1,6 +1,6 @@
 //! Login sessions: opening, ending and asking about them.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use metrics::counter;
 use natterjack_domain::{SessionId, UserId};
@@ -66,7 +66,7 @@ impl Identity {
     /// The sessions ended at `time` or later, oldest first, with the time of each.
     ///
     /// A front asks at its start and after a gap in what it heard. It never looks back further than the
-    /// life of an access token: what ended before that cannot be used any more. Fronts' clocks differ,
+    /// life of an access token: what ended before that cannot be used any more. Fronts' clocks differ a little,
     /// and an ending is seen only once committed: ask for some seconds more than the gap.
     pub async fn revoked_since(
         &self,
@@ -80,6 +80,19 @@ impl Identity {
             Ok::<_, SessionError>(client.query(ENDED, &[&time.max(oldest)]).await?)
         });
         Ok(rows.await?.iter().map(|row| (SessionId::from_uuid(row.get(0)), row.get(1))).collect())
+    }
+
+    /// Asks Postgres for the time: a [`crate::Clock::common`] goes by it. Fronts whose computers' clocks differ so agree
+    /// on when tokens run out, and on what was ended lately. Answers what the clock shows now.
+    pub async fn set_clock(&self) -> Result<OffsetDateTime, SessionError> {
+        let answer = self.0.pool.bounded(async {
+            let client = self.0.pool.get().await?;
+            let asked = Instant::now();
+            Ok::<_, SessionError>((asked, client.query_one("SELECT clock_timestamp()", &[]).await?))
+        });
+        let (asked, row) = answer.await?;
+        self.0.clock.set(asked, row.get(0));
+        Ok(self.0.clock.now())
     }
 
     /// Whether a session is open: neither ended nor expired, and its account not disabled.
