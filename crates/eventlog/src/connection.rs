@@ -24,6 +24,8 @@ pub(crate) struct Connection {
 
 /// Messages that wait for one subscriber; beyond it they are dropped, which counts as a gap.
 const SUBSCRIPTION_CAPACITY: usize = 8_192;
+/// A server that leaves three of them unanswered is gone, though the connection stands.
+const PING_EVERY: Duration = Duration::from_secs(2);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 
 pub(crate) async fn connect(
@@ -36,7 +38,7 @@ pub(crate) async fn connect(
         .name(format!("natterjack {purpose}"))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .connection_timeout(Duration::from_secs(3))
-        .ping_interval(Duration::from_secs(5))
+        .ping_interval(PING_EVERY)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| {
             RECONNECT_DELAY_MAX.min(Duration::from_millis(20) * u32::try_from(attempt).unwrap_or(u32::MAX))

@@ -45,8 +45,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// Whoever comes while the connection is lost waits no longer for it. The client's own connections may be back sooner.
 const COMES_BACK: Duration = Duration::from_secs(1);
-/// A server that says nothing for twice as long is gone.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A server that says nothing for three times as long is gone.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Those that make an event.
 pub(crate) const HEADERS: [&str; 5] =
@@ -243,7 +243,7 @@ impl Follower {
                     }
                 }
                 _ = heartbeat.tick() => {
-                    if heard.elapsed() > 2 * HEARTBEAT {
+                    if heard.elapsed() > 3 * HEARTBEAT {
                         return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                     }
                     out.push_str("PING\r\n");

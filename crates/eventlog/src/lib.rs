@@ -17,6 +17,7 @@ mod event;
 mod feeds;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hearing;
 mod lane;
 mod live;
 pub mod metrics;
@@ -47,6 +48,7 @@ pub struct Log {
     /// One for each stream.
     lanes: Arc<[Arc<Lane>]>,
     live: connection::Connection,
+    hearing: Arc<hearing::Hearing>,
     replay: connection::Connection,
     epochs: Arc<RwLock<Vec<Arc<str>>>>,
 }
@@ -84,13 +86,15 @@ impl Log {
             .backpressure_on_inflight(true)
             .build(publish.client.clone());
         let epochs = definition::verify(&jetstream, config).await?;
+        let live = connection::connect(config, "live").await?;
         let lane = |_| Lane::new(config.replicas == 1, config.appends_in_flight);
         Ok(Self {
             config: Arc::new(config.clone()),
             lanes: (0..config.streams).map(lane).collect(),
             publish,
             jetstream,
-            live: connection::connect(config, "live").await?,
+            hearing: hearing::Hearing::of(&live.client),
+            live,
             replay: connection::connect(config, "replay").await?,
             epochs: Arc::new(RwLock::new(epochs.into_iter().map(Into::into).collect())),
         })

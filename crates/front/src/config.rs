@@ -68,6 +68,8 @@ pub struct SocketConfig {
     pub heartbeat: Duration,
     /// A client that reads nothing for so long while something waits is closed.
     pub stall_timeout: Duration,
+    /// Clients of a front that has heard nothing of the log for so long are sent away.
+    pub cut_off_timeout: Duration,
     /// Closing all connections of a draining front is spread over this time.
     pub drain_window: Duration,
 }
@@ -175,6 +177,7 @@ impl SocketConfig {
             hello_timeout: millis(r, "NATTERJACK_HELLO_TIMEOUT_MS", 10_000),
             heartbeat: millis(r, "NATTERJACK_HEARTBEAT_MS", 25_000),
             stall_timeout: millis(r, "NATTERJACK_STALL_TIMEOUT_MS", 60_000),
+            cut_off_timeout: millis(r, "NATTERJACK_CUT_OFF_TIMEOUT_MS", 10_000),
             drain_window: millis(r, "NATTERJACK_DRAIN_WINDOW_MS", 5_000),
         }
     }

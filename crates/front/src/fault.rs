@@ -11,7 +11,7 @@ use natterjack_domain::{InvalidText, message, room};
 use natterjack_eventlog::{AppendError, ReadError};
 use natterjack_wire::{ErrorCode, Problem, ServerFrame};
 
-use crate::hub::OpenError;
+use crate::hub::{CutOff, OpenError, Refusal};
 
 /// What a client is told, and what only the log is told.
 #[derive(Debug)]
@@ -113,6 +113,21 @@ impl From<room::Rejection> for Fault {
             room::Rejection::NotMember => ErrorCode::NotMember.into(),
             room::Rejection::Full { .. } => Self::from(ErrorCode::RoomFull).because(rejection.to_string()),
             room::Rejection::Exists => Self::caused(ErrorCode::Internal, rejection),
+        }
+    }
+}
+
+impl From<CutOff> for Fault {
+    fn from(cut_off: CutOff) -> Self {
+        Self::from(ErrorCode::LogUnavailable).because(cut_off.to_string())
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => rejection.into(),
+            Refusal::CutOff(cut_off) => cut_off.into(),
         }
     }
 }

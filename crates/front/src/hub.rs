@@ -34,7 +34,7 @@ mod watchdog;
 pub use command::{Answer, Attach, Attached, ConnId, Member};
 pub use fanout::Fanout;
 pub use followed::{Followed, Place};
-pub use handle::Handle;
+pub use handle::{CutOff, Handle, Refusal};
 pub use tail::Tail;
 
 use self::feed::Feeds;
@@ -103,7 +103,7 @@ impl Hub {
 
     /// Hands live events to the feeds until `stop`.
     pub async fn feed(self, stop: CancellationToken) {
-        self.0.feeds.run(stop).await;
+        self.0.feeds.run(stop, |change| self.look_up(change.room, change.seq)).await;
     }
 
     pub async fn open(&self, topic: Topic) -> Result<Followed, Arc<OpenError>> {
@@ -155,6 +155,7 @@ impl Hub {
 
     async fn begin(&self, id: RoomId) -> Result<Arc<Handle>, OpenError> {
         let (inner, topic) = (&self.0, Topic::Room(id));
+        let connection = inner.log.connection();
         // Follow first, then ask for the heads: nothing can fall between.
         let live = inner.log.follow(topic).await?;
         let heads = inner.log.heads(topic).await?;
@@ -173,6 +174,8 @@ impl Hub {
             state_head: watch::Sender::new(heads.state),
             commands: sender,
             beyond_tail: tokio::sync::Mutex::default(),
+            log: inner.log.clone(),
+            whole_since: AtomicU64::new(connection),
         });
         let actor = actor::Actor {
             hub: self.clone(),

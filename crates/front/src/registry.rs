@@ -81,6 +81,13 @@ impl Registry {
         }
     }
 
+    /// Closes all connections that are there.
+    pub fn send_away(&self) {
+        for entry in self.0.lock().connections.values_mut() {
+            entry.close(CloseCode::Unavailable);
+        }
+    }
+
     /// Closes all connections, spread evenly over `window`.
     pub async fn drain(&self, window: Duration) {
         let all: Vec<ConnId> = {

@@ -71,6 +71,7 @@ impl Rooms {
     /// Decides and appends. A command that changes nothing is answered with where the room is.
     pub async fn change(&self, id: RoomId, command: Command) -> Result<RoomChanged, Fault> {
         let handle = self.hub.room(id).await?;
+        handle.assure().await?;
         let mut is_fresh = false;
         for _ in 0..ATTEMPTS {
             let (room, state_head) = handle.room();

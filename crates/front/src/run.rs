@@ -12,7 +12,7 @@ use natterjack_runtime::{
 use tokio::{
     net::{TcpListener, TcpSocket},
     select,
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -132,7 +132,12 @@ pub async fn serve(
     background.spawn(projected.clone().listen(log.clone(), stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
     background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
-    background.spawn(watch_log(log.clone(), hub.clone(), nats, stop.clone()));
+    background.spawn({
+        let (log, stop) = (log.clone(), stop.clone());
+        async move { stop.run_until_cancelled(log.hear()).await.unwrap_or_default() }
+    });
+    let patience = config.socket.cut_off_timeout;
+    background.spawn(watch_log(log.clone(), hub.clone(), nats, registry.clone(), patience, stop.clone()));
     background.spawn(store.clone().watch(postgres, stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
@@ -189,14 +194,30 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
     }
 }
 
-async fn watch_log(log: Log, hub: Hub, check: Check, stop: CancellationToken) {
+/// Clients of a front that has been cut off for longer than `patience` are told to go to another one: here they would take
+/// it that nobody says anything.
+async fn watch_log(
+    log: Log,
+    hub: Hub,
+    check: Check,
+    registry: Arc<Registry>,
+    patience: Duration,
+    stop: CancellationToken,
+) {
     let mut every = interval(HEALTH_EVERY);
+    log.is_heard_soon().await;
+    let mut heard = Instant::now();
     loop {
         select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        if log.is_writable() && hub.is_connected() {
+        if log.is_heard() {
+            heard = Instant::now();
+        } else if heard.elapsed() > patience {
+            registry.send_away();
+        }
+        if log.is_writable() && hub.is_connected() && log.is_heard() {
             check.ready();
         } else {
             check.unready("not connected");

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use natterjack_domain::SessionId;
 use natterjack_identity::{AccessTokens, Claims, Clock, TokenError};
 use natterjack_wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,10 +54,12 @@ impl Context {
             (None, Some(claims)) => claims,
             (None, None) => return Err(ErrorCode::TokenMissing),
         };
-        if self.revocations.has_ended(claims.session) {
-            return Err(ErrorCode::SessionEnded);
-        }
+        self.assure_open(claims.session)?;
         Ok(claims)
+    }
+
+    pub fn assure_open(&self, session: SessionId) -> Result<(), ErrorCode> {
+        if self.revocations.has_ended(session) { Err(ErrorCode::SessionEnded) } else { Ok(()) }
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, ErrorCode> {

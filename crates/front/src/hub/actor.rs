@@ -84,7 +84,7 @@ impl Actor {
                 self.fanout.remove(conn);
                 self.idle_since = Instant::now();
             }
-            Command::Check(heads) => {
+            Command::Check { heads, connection } => {
                 self.tail.age(std::time::Instant::now());
                 // The heads came over the same connection: live events up to them are here already.
                 while self.chain.is_behind(heads)
@@ -92,7 +92,9 @@ impl Actor {
                 {
                     self.receive(signal).await;
                 }
-                if self.chain.is_behind(heads) && self.repair.is_none() {
+                if !self.chain.is_behind(heads) {
+                    self.handle.note_whole_since(connection);
+                } else if self.repair.is_none() {
                     metrics::gap("heads");
                     self.repair(heads.state.max(heads.timeline)).await;
                 }

@@ -30,8 +30,11 @@ pub enum Command {
     Detach {
         conn: ConnId,
     },
-    /// These are the log's heads: has anything been missed?
-    Check(Heads),
+    /// These were the log's heads when it was asked over this connection: has anything been missed?
+    Check {
+        heads: Heads,
+        connection: u64,
+    },
     /// What does the tail know of this message?
     Find {
         mid: MessageId,

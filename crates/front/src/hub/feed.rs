@@ -15,7 +15,7 @@ use natterjack_domain::UserId;
 use natterjack_eventlog::{Event, FeedId, Heads, Log, ReadError, Signal, Subject, Topic};
 use natterjack_wire::{
     ServerFrame,
-    frame::{Ephemeral, ResetReason},
+    frame::{Ephemeral, Membership, ResetReason},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -107,13 +107,14 @@ impl Feeds {
     }
 
     /// Hands live events to their feeds until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// `concerned` is told of each change to a room that a person here is told of.
+    pub async fn run(&self, stop: CancellationToken, concerned: impl Fn(Membership)) {
         let Some(mut signals) = self.signals.lock().take() else { return };
         let work = async {
             while let Some((user, signal)) = signals.recv().await {
                 let feed = self.served.lock().get(&user).and_then(Weak::upgrade);
-                if let Some(feed) = feed {
-                    feed.receive(signal);
+                if let Some(change) = feed.and_then(|feed| feed.receive(signal)) {
+                    concerned(change);
                 }
             }
         };
@@ -216,17 +217,18 @@ impl Feed {
         self.opened().state.lock().members.retain(|member| member.conn != conn);
     }
 
-    fn receive(self: &Arc<Self>, signal: Signal) {
+    /// Gives the change to a room that the person is told of, if it is one.
+    fn receive(self: &Arc<Self>, signal: Signal) -> Option<Membership> {
         if let Signal::Event(event) = &signal {
             // Whoever opens the feed looks here afterwards.
             self.early.fetch_max(event.seq, Ordering::SeqCst);
         }
-        let Some(opened) = self.opened.get() else { return };
+        let opened = self.opened.get()?;
         match signal {
             Signal::Event(event) => {
                 let mut state = opened.state.lock();
                 if event.subject != Subject::feed(self.user) || event.seq <= state.head {
-                    return;
+                    return None;
                 }
                 if let Some(up_to) = &mut state.repairing {
                     *up_to = event.seq.max(*up_to);
@@ -238,16 +240,19 @@ impl Feed {
                 }
             }
             Signal::Ephemeral(body) => {
-                let Ok(ephemeral) = serde_json::from_slice::<Ephemeral>(&body) else { return };
+                let ephemeral = serde_json::from_slice::<Ephemeral>(&body).ok()?;
+                let change = ephemeral.membership.clone();
                 let frame = encode::frame(&ServerFrame::Eph(ephemeral));
                 for member in &opened.state.lock().members {
                     member.outbox.push_ephemeral(&frame);
                 }
+                return change;
             }
             Signal::Unreadable(reason) => {
                 tracing::warn!(%reason, user = %self.user, "skipping a message that is no event");
             }
         }
+        None
     }
 
     /// Writes the next event to the members. One whose outbox is full is let go: its session comes back for the rest.

@@ -13,7 +13,7 @@ use natterjack_domain::{
     MessageId, RoomId, UserId,
     room::{Rejection, Room},
 };
-use natterjack_eventlog::{Event, Heads, Kind, Topic};
+use natterjack_eventlog::{Event, Heads, Kind, Log, Topic};
 use natterjack_wire::frame::ResetReason;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -37,7 +37,24 @@ pub struct Handle {
     /// Held by who reads older events for the tail, so that one read serves all. What it holds: after this sequence, and
     /// any before it, more events follow than the tail takes.
     pub(super) beyond_tail: tokio::sync::Mutex<Option<u64>>,
+    pub(super) log: Log,
+    /// Nothing was missed up to when this connection of the log was made; see [`Log::connection`].
+    pub(super) whole_since: AtomicU64,
 }
+
+/// Why somebody is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    CutOff(#[from] CutOff),
+}
+
+/// What other fronts do to a room is not heard here: nobody can say who is a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this front is cut off from the log")]
+pub struct CutOff;
 
 impl Handle {
     /// Whether the topic's task still runs: what a handle whose task has ended knows grows old.
@@ -70,13 +87,31 @@ impl Handle {
     }
 
     /// The same by what the log holds now, where the fold would refuse: who was let in over another front a moment
-    /// ago is in. Costs a look at the log for each refusal.
-    pub async fn admit(&self, user: UserId) -> Result<(), Rejection> {
+    /// ago is in. Costs a look at the log for each refusal. Who is a member by a fold that may have missed something is not let
+    /// in either.
+    pub async fn admit(&self, user: UserId) -> Result<(), Refusal> {
+        self.assure().await?;
         if self.authorise(user).is_ok() {
             return Ok(());
         }
         self.refresh().await;
-        self.authorise(user)
+        Ok(self.authorise(user)?)
+    }
+
+    /// Fails where the fold may be another than the log's, for longer than a moment: where the front hears nothing, or
+    /// could not read yet what it had missed.
+    pub async fn assure(&self) -> Result<(), CutOff> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        if self.log.is_heard_soon().await && !self.is_whole() {
+            self.refresh().await;
+        }
+        if self.is_whole() { Ok(()) } else { Err(CutOff) }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.log.is_heard() && self.whole_since.load(Ordering::Acquire) == self.log.connection()
     }
 
     /// Folds a state event; gives the person who left by it.
@@ -95,6 +130,11 @@ impl Handle {
             moves
         });
         folded.as_ref().and_then(actor::leaver)
+    }
+
+    /// Everything up to when this connection was made is folded.
+    pub(super) fn note_whole_since(&self, connection: u64) {
+        self.whole_since.fetch_max(connection, Ordering::AcqRel);
     }
 
     /// Waits until the fold reflects the state sequence `seq`, for `limit` at most.
@@ -144,8 +184,8 @@ impl Handle {
     }
 
     /// Never waits: what cannot be told now is told at the next round.
-    pub(super) fn check(&self, heads: Heads) {
-        let _ = self.commands.try_send(Command::Check(heads));
+    pub(super) fn check(&self, heads: Heads, connection: u64) {
+        let _ = self.commands.try_send(Command::Check { heads, connection });
     }
 
     pub(super) async fn abandon(&self, reason: ResetReason) {

@@ -25,19 +25,22 @@ impl Actor {
     /// Reads from the log what is missing, at least up to `up_to`, and forwards it in order.
     pub async fn repair(&mut self, up_to: u64) {
         // Boxed: rare, and larger than all that a topic does otherwise.
+        let connection = self.hub.log().connection();
         match Box::pin(self.read_missing()).await {
-            Ok(()) if self.chain.head() >= up_to => {
+            Ok(true) if self.chain.head() >= up_to => {
                 self.repair = None;
+                self.handle.note_whole_since(connection);
                 return;
             }
             // A replica that answers may be a little behind the one that published.
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) => tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired"),
         }
         self.repair = Some(Repair { at: Instant::now() + REPAIR_RETRY, up_to });
     }
 
-    async fn read_missing(&mut self) -> Result<(), ReadError> {
+    /// Whether all that the log told of was there to be read.
+    async fn read_missing(&mut self) -> Result<bool, ReadError> {
         let topic = self.handle.topic;
         let hub = self.hub.clone();
         let _permit = hub.0.repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
@@ -55,7 +58,7 @@ impl Actor {
         if self.chain.is_behind(heads) && self.chain.head() >= heads.state.max(heads.timeline) {
             self.take_late(heads.state > self.chain.head_of(Kind::State)).await?;
         }
-        Ok(())
+        Ok(!self.chain.is_behind(heads))
     }
 
     /// An event turned up that lies before others that were forwarded. It cannot be put in its place any more:

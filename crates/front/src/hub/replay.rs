@@ -103,7 +103,10 @@ impl Hub {
     /// back in it that reading them would hold up those who append.
     pub async fn stored(&self, at: &Place, after: u64, limit: usize) -> Result<Option<Stored>, ReadError> {
         let (inner, topic) = (&self.0, at.topic);
-        if let Some(copied) = self.copied(at, after, limit).await {
+        if let Some(mut copied) = self.copied(at, after, limit).await {
+            // What this front has not seen yet comes live, to those who are members then.
+            copied.events.retain(|event| event.seq <= at.head);
+            copied.up_to = copied.up_to.min(at.head).max(after);
             metrics::replayed("postgres", copied.events.len());
             return Ok(Some(copied));
         }

@@ -3,7 +3,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Topic};
+use natterjack_domain::RoomId;
+use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Heads, Topic};
 use natterjack_wire::frame::ResetReason;
 use tokio::{
     select,
@@ -11,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Hub};
+use super::{Handle, Hub, Opening};
 
 /// Between two rounds, however many gaps there are.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -46,6 +47,15 @@ impl Hub {
         }
     }
 
+    /// Has a served room look into the log where it has not heard of a change to it: the word of it has come another way.
+    pub(super) fn look_up(&self, room: RoomId, state_head: u64) {
+        let opening = self.0.rooms.lock().get(&room).cloned();
+        if let Some(Ok(handle)) = opening.as_ref().and_then(Opening::peek) {
+            // Of no connection: one change is not all.
+            handle.check(Heads { state: state_head, timeline: 0 }, 0);
+        }
+    }
+
     fn served(&self) -> Vec<Arc<Handle>> {
         let rooms = self.0.rooms.lock();
         rooms.values().filter_map(|opening| opening.peek()?.as_ref().ok().cloned()).collect()
@@ -59,8 +69,13 @@ impl Hub {
         for (stream, handles) in by_stream {
             for some in handles.chunks(HEADS_MAX_SUBJECTS / 2) {
                 let topics: Vec<Topic> = some.iter().map(|handle| handle.topic).collect();
+                let connection = self.0.log.connection();
                 match self.0.log.heads_of(stream, &topics).await {
-                    Ok(heads) => some.iter().zip(heads).for_each(|(handle, heads)| handle.check(heads)),
+                    Ok(heads) => {
+                        for (handle, heads) in some.iter().zip(heads) {
+                            handle.check(heads, connection);
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, "heads cannot be compared"),
                 }
             }

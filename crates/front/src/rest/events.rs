@@ -48,11 +48,11 @@ pub async fn events(
     Query(query): Query<EventsQuery>,
 ) -> Result<Response, Fault> {
     let handle = sockets.hub.room(room).await?;
-    handle.admit(caller.user).await?;
     let reading = Reading {
         head: handle.head(),
         sockets,
         handle,
+        caller,
         after: query.after,
         prev: query.after,
         left: query.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX),
@@ -80,6 +80,7 @@ pub async fn events(
 struct Reading {
     sockets: Arc<ws::Context>,
     handle: Arc<Handle>,
+    caller: Caller,
     after: u64,
     /// Sequence of the last line written.
     prev: u64,
@@ -93,7 +94,10 @@ struct Page {
 }
 
 impl Reading {
+    /// A long answer to a slow reader outlives sessions and memberships: each page is for those who may read it.
     async fn page(self) -> Result<Page, Fault> {
+        self.sockets.assure_open(self.caller.session)?;
+        self.handle.admit(self.caller.user).await?;
         if self.after >= self.head || self.left == 0 {
             return Ok(Page { lines: Bytes::new(), next: None });
         }

@@ -28,5 +28,7 @@ pub async fn history(
     admit(&sockets, &projected, &caller, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
     let found = store.query(async |c| messages::history(&c, room, page).await).await?;
+    // Who has left while this was waited for and read does not get it.
+    sockets.hub.room(room).await?.admit(caller.user).await?;
     Ok(Body(found.ok_or(ErrorCode::ReadBehind)?))
 }

@@ -51,9 +51,9 @@ pub(super) async fn open(
         refuse(outbox, &fault, CloseCode::Unavailable)
     })?;
     // The session may have ended between the check of its token and now.
-    if context.revocations.has_ended(claims.session) {
-        return Err(refuse(outbox, &ErrorCode::SessionEnded.into(), CloseCode::Authentication));
-    }
+    context
+        .assure_open(claims.session)
+        .map_err(|code| refuse(outbox, &code.into(), CloseCode::Authentication))?;
     let member = Member { conn: registration.conn, user: claims.user, outbox: outbox.clone() };
     let session = Session::new(context.clone(), &claims, member);
     Ok((session, registration, hello))

@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, time::sleep};
 use super::{Context, encode, outbox::Lag, session::Session};
 use crate::{
     fault::Fault,
-    hub::{Answer, Attach, Attached, Followed, Place},
+    hub::{Answer, Attach, Attached, CutOff, Followed, Place},
     metrics,
     position::Reached,
 };
@@ -33,6 +33,9 @@ impl Session {
         resume: Option<Position>,
         client: Option<String>,
     ) -> Result<(), Fault> {
+        if !self.context.hub.log().is_heard_soon().await {
+            return Err(CutOff.into());
+        }
         tracing::debug!(user = %self.user, client = client.as_deref().unwrap_or("?"), "hello");
         let (after, epoch) = resume.map_or((None, None), |p| (Some(p.seq), Some(p.epoch)));
         let answer = Answer::Welcome(Box::new(welcome(&self.context, self)));
@@ -149,6 +152,9 @@ impl Session {
     async fn send_missed(&mut self, lag: &Lag) -> Result<Option<Reached>, Fault> {
         let followed = self.context.hub.open(lag.topic).await?;
         self.topics.insert(lag.topic, followed.clone());
+        if let Followed::Room(room) = &followed {
+            room.assure().await?;
+        }
         let place = followed.place();
         if lag.epoch.as_ref().is_some_and(|epoch| *epoch != place.epoch) {
             self.reset(&place, ResetReason::EpochChanged);
@@ -179,6 +185,13 @@ impl Session {
         }
         let missed = self.context.hub.missed(&followed, lag.reached, CATCH_UP_PAGE).await?;
         let Some(missed) = missed else { return Ok(Some(lag.reached)) };
+        if let Followed::Room(room) = &followed
+            && room.authorise(self.user).is_err()
+        {
+            // It may be more than was there for this person.
+            self.reset(&place, ResetReason::NotMember);
+            return Ok(None);
+        }
         if missed.reached == lag.reached {
             // Too far back for the log, and Postgres has nothing either.
             self.reset(&place, ResetReason::GapTooLarge);
