@@ -115,7 +115,7 @@ need_cargo
 need_node
 for part in "${parts[@]}"; do
   case $part in
-    rust) need_nats && need_postgres ;;
+    rust) need_nats && need_postgres && need_faketime ;;
     browser) need_nats && need_postgres && need_chromium ;;
   esac
 done

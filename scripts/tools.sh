@@ -212,6 +212,13 @@ need_chromium() {
   say "Chromium: $CHROMIUM"
 }
 
+# Clocks that are off, for a test of the fronts; on other systems it is skipped.
+need_faketime() {
+  if command -v apt-get >/dev/null && ! command -v faketime >/dev/null; then
+    apt faketime faketime
+  fi
+}
+
 # --- The web client ------------------------------------------------------------------------------------------
 
 # One number for the contents of all files below the paths given.
@@ -251,6 +258,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   need_nats
   need_postgres
   if [ "${1:-}" = --tests ]; then
+    need_faketime
     need_chromium
   fi
 fi

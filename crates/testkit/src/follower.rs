@@ -36,6 +36,8 @@ pub struct Follower {
     sent: HashMap<u64, (RoomId, ClientId)>,
     heard: Instant,
     is_pinged: bool,
+    /// Events that came although they had come before.
+    pub seen_again: usize,
 }
 
 /// What a client knows of a room.
@@ -118,6 +120,7 @@ impl Follower {
             sent: HashMap::new(),
             heard: Instant::now(),
             is_pinged: false,
+            seen_again: 0,
         }
     }
 
@@ -129,8 +132,14 @@ impl Follower {
 
     /// Begins with another front than the first.
     #[must_use]
-    pub fn beginning_at(self, front: usize) -> Self {
-        Self { next_front: front, ..self }
+    pub fn beginning_at(mut self, front: usize) -> Self {
+        self.begin_at(front);
+        self
+    }
+
+    /// Connects to that front next.
+    pub fn begin_at(&mut self, front: usize) {
+        self.next_front = front;
     }
 
     /// Whether all that was sent has been acknowledged.
@@ -338,6 +347,7 @@ impl Follower {
         followed.is_away |= left && followed.last > followed.joined;
         let last = followed.last;
         let dropped = applied != Applied::Counted;
+        self.seen_again += usize::from(applied == Applied::Dropped);
         self.note(|| Happened::Receive(Received { dropped, ..Received::of(frame) }));
         if applied == Applied::Early {
             assert!(self.recorder.is_some(), "a gap: {frame} after {last}");

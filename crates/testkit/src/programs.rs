@@ -33,9 +33,33 @@ impl<N> Site<N> {
 
     /// The same with settings of its own, without the prefix `NATTERJACK_`.
     pub async fn front_process_with(&self, own: &[(&str, &str)]) -> FrontProcess {
-        let port = ports::free().expect("a port is free");
+        self.front_process_on(ports::free().expect("a port is free"), own, &[]).await
+    }
+
+    /// A front whose computer's clock is off by so much, such as `+1h`; its steady clock is as it should be. None where
+    /// Debian's `faketime` is missing.
+    pub async fn front_process_skewed(&self, by: &str) -> Option<FrontProcess> {
+        let library = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+        let library =
+            library.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())?;
+        let environment = [
+            ("LD_PRELOAD", library.to_str()?),
+            ("FAKETIME", by),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        Some(self.front_process_on(ports::free().ok()?, &[], &environment).await)
+    }
+
+    async fn front_process_on(
+        &self,
+        port: u16,
+        own: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> FrontProcess {
         let mut settings = self.settings("natterjack_front");
         settings.extend(own.iter().map(|(name, value)| (format!("NATTERJACK_{name}"), (*value).to_owned())));
+        settings.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         settings.insert("NATTERJACK_LISTEN".into(), format!("127.0.0.1:{port}"));
         let program = Program::start(self, "front", settings).await;
         FrontProcess { program, port }
@@ -62,6 +86,14 @@ impl FrontProcess {
     pub async fn kill(self) {
         self.program.process.kill_hard().await;
     }
+
+    /// Tells it to drain, waits for its end, and starts it again where it was, with the settings of the site.
+    pub async fn restart(self, site: &Site) -> Self {
+        let status = self.drain().await;
+        assert!(status.success(), "{status}");
+        site.front_process_on(self.port, &[], &[]).await
+    }
+
     /// Tells it to drain, as an operator would, and waits for its end.
     pub async fn drain(&self) -> std::process::ExitStatus {
         self.program.process.stop(Signal::TERM, crate::PATIENCE).await

@@ -105,6 +105,10 @@ impl Proxy {
         let _ = conditions.wait_for(|conditions| conditions.is_held).await;
     }
 
+    pub fn is_held(&self, direction: Direction) -> bool {
+        self.lane(direction).conditions.borrow().is_held
+    }
+
     /// What is sent in a direction arrives so much later.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.lane(direction).conditions.send_modify(|conditions| conditions.delay = delay);

@@ -3,5 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod chaos;
+mod clocks;
 mod conformance;
 mod found;
+mod herd;
+mod membership;
+mod resumed;
+mod retried;
+mod revoked;
+mod rolling;
+mod slow;
+
+/// A size of a test, which the environment may set: `SURVIVAL_STEP=1` for `STEP`.
+fn setting(name: &str, usual: u64) -> u64 {
+    match std::env::var(format!("SURVIVAL_{name}")) {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => usual,
+    }
+}
