@@ -40,7 +40,11 @@ pub fn websocket(bytes: &[u8]) {
         // It goes on where a binary message begins, and looks for UTF-8 in each fragment, we in the whole.
         (End::Broken(Broken::NotText), End::Broken(_)) => {}
         (End::Broken(Broken::NotText), _) => assert!(bytes.iter().any(|byte| byte & 0xf == 0x2), "binary"),
-        (_, End::Broken(_)) => assert_eq!(theirs.len(), shorter),
+        (_, End::Broken(_)) => {
+            assert_eq!(theirs.len(), shorter);
+            let is_text = |message: &Message| matches!(message, Message::Text(_));
+            assert!(!messages[shorter..].iter().any(is_text), "it refuses what is taken here");
+        }
         // It wants more of a frame before it says what is wrong with it.
         (End::Broken(_), End::Open) => assert_eq!(messages.len(), theirs.len()),
         (end, their_end) => assert_eq!((end, messages.len()), (their_end, theirs.len())),
