@@ -289,7 +289,7 @@ async fn begin_reading(front: &str, account: &Account, room: RoomId) -> tokio::n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_answer_breaks_off_when_its_reader_is_shut_out() {
+async fn a_long_answer_breaks_off_when_its_reader_logs_out() {
     // Four pages of what the answer is made of: the kernels may take the first, and one more is read ahead of the one that is
     // written.
     const MESSAGES: usize = 650;
@@ -302,16 +302,10 @@ async fn a_long_answer_breaks_off_when_its_reader_is_shut_out() {
     for n in 0..MESSAGES {
         assert_eq!(adas.post(room, &format!("{n:08}{}", "蛙".repeat(7_992))).await["t"], "ok");
     }
-    let again = bob.another(&front).await;
-    let mut left = begin_reading(&front, &bob, room).await;
-    let mut logged_out = begin_reading(&front, &again, room).await;
+    let mut logged_out = begin_reading(&front, &bob, room).await;
     let url = format!("{front}/v1/auth/logout");
-    assert!(again.post(&url, Value::Null).await.0.is_success());
+    assert!(bob.post(&url, Value::Null).await.0.is_success());
     let mut told = vec![];
     logged_out.read_to_end(&mut told).await.unwrap();
-    assert!(!told.ends_with(b"0\r\n\r\n"), "it was read to the end");
-    leave(&bob, &front, room).await;
-    told.clear();
-    left.read_to_end(&mut told).await.unwrap();
     assert!(!told.ends_with(b"0\r\n\r\n"), "all {} bytes were read", told.len());
 }
