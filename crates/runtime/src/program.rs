@@ -2,9 +2,11 @@
 
 use std::{error::Error, process::ExitCode};
 
+use tokio::task::JoinHandle;
+
 use crate::{
     config::Reader,
-    lifecycle::{self, Shutdown},
+    lifecycle::{self, Ending, Shutdown},
     telemetry,
 };
 
@@ -55,9 +57,40 @@ where
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
     let serving = shutdown.spawn_essential(name, serve(config, shutdown.clone()));
-    shutdown.finish(limits).await;
-    if serving.is_finished() {
+    ended(&shutdown, limits, serving).await
+}
+
+/// Waits for the end, and tells what `serving` came to.
+async fn ended<E>(
+    shutdown: &Shutdown,
+    limits: lifecycle::Config,
+    serving: JoinHandle<Result<(), E>>,
+) -> Result<(), AnyError>
+where
+    E: Error + Send + Sync + 'static,
+{
+    // One that does not stop has nothing to tell. Any other has ended, although its handle may not know yet.
+    if shutdown.finish(limits).await != Ending::Abandoned {
         serving.await??;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_program_failed_by_is_told_however_soon_it_failed() {
+        let limits =
+            lifecycle::Config { drain_limit: Duration::from_secs(15), stop_limit: Duration::from_secs(5) };
+        for _ in 0..1_000 {
+            let shutdown = Shutdown::new();
+            let failing = async { Err(io::Error::from(io::ErrorKind::AddrInUse)) };
+            let serving = shutdown.spawn_essential("probe", failing);
+            assert!(ended(&shutdown, limits, serving).await.is_err());
+        }
+    }
 }
