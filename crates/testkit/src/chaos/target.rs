@@ -81,7 +81,11 @@ impl Target<'_> {
         let Body::Program(program) = &mut self.body else { return std::future::pending().await };
         loop {
             let status = program.process.exited().await;
-            course.incident(format!("{} ended by itself: {status}", self.name));
+            if program.lost_its_port() {
+                course.say(&format!("somebody else has a port of {}", self.name));
+            } else {
+                course.incident(format!("{} ended by itself: {status}", self.name));
+            }
             sleep(SUPERVISED_AFTER).await;
             program.start();
         }
@@ -156,6 +160,12 @@ impl Program {
 
     fn start(&mut self) {
         self.process = spawn(self.name, &self.dir, &self.settings);
+    }
+
+    /// Another program on this machine took it while this one was down.
+    fn lost_its_port(&self) -> bool {
+        let log = fs::read(self.dir.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).trim_end().ends_with("Address already in use (os error 98)")
     }
 
     async fn hit(&mut self, hit: &Planned, name: &str, course: &Course) {
