@@ -56,6 +56,8 @@ pub struct Options {
     pub rooms: usize,
     /// Where histories and logs are written; they stay when something is wrong.
     pub dir: PathBuf,
+    /// They stay in any case.
+    pub keeps_all: bool,
 }
 
 const FRONTS: usize = 3;
@@ -158,7 +160,11 @@ async fn hold<N: Servers>(
     }
     course.say("everybody has read to the end");
     let report = judge(&site, &options, &histories, &course).await?;
-    keep(&site, &dir, &report, &course)?;
+    if report.is_good() && !options.keeps_all {
+        fs::remove_dir_all(dir)?;
+    } else {
+        keep(&site, &dir, &report, &course)?;
+    }
     Ok(report)
 }
 
@@ -283,11 +289,8 @@ async fn projected<N>(site: &Site<N>, dump: &Dump) -> anyhow::Result<bool> {
     }
 }
 
-/// Of a run in which something is wrong everything is kept, of any other nothing.
+/// Puts beside the histories and logs what else tells of the run.
 fn keep<N: Servers>(site: &Site<N>, dir: &Path, report: &Report, course: &Course) -> anyhow::Result<()> {
-    if report.is_good() {
-        return Ok(fs::remove_dir_all(dir)?);
-    }
     for (number, member) in site.nats.members().iter().enumerate() {
         fs::copy(member.log_path(), dir.join(format!("nats-server-{number}.log")))?;
     }

@@ -105,6 +105,8 @@ pub struct Report {
     pub longest_stall_s: f64,
     /// The longest time from the first try of a message until it was settled.
     pub longest_wait_s: f64,
+    /// Which that was.
+    pub waited_longest: String,
     /// The first of what was found, in words.
     pub findings: Vec<String>,
 }
@@ -156,7 +158,7 @@ impl fmt::Display for Report {
             writeln!(f, "{name:<16} {count:>9}")?;
         }
         writeln!(f, "{:<16} {:>9.1}", "longest_stall_s", self.longest_stall_s)?;
-        writeln!(f, "{:<16} {:>9.1}", "longest_wait_s", self.longest_wait_s)?;
+        writeln!(f, "{:<16} {:>9.1}  {}", "longest_wait_s", self.longest_wait_s, self.waited_longest)?;
         self.findings.iter().try_for_each(|finding| writeln!(f, "! {finding}"))
     }
 }

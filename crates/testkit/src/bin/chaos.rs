@@ -8,7 +8,7 @@ use natterjack_testkit::chaos::{self, Options};
 
 /// Kills, stops and cuts off every part of a whole site while people chat, then judges what they saw.
 #[derive(Parser)]
-#[command(name = "chaos")]
+#[command(name = "chaos", args_override_self = true)]
 struct Cli {
     /// How long faults are made.
     #[arg(long, default_value_t = 1.0)]
@@ -39,6 +39,9 @@ struct Cli {
     /// Where histories and logs are kept when something is wrong.
     #[arg(long, value_name = "DIR", default_value = "artifacts/chaos")]
     keep: PathBuf,
+    /// Keeps them also when nothing is wrong.
+    #[arg(long)]
+    keep_all: bool,
 }
 
 #[tokio::main]
@@ -54,6 +57,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         pages: cli.pages,
         rooms: cli.rooms,
         dir: cli.keep,
+        keeps_all: cli.keep_all,
     };
     let interrupted = async {
         // Without the signal there is nothing that interrupts.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Report;
+use super::{Report, is_transient};
 use crate::history::{Happened, Line};
 
 pub fn measure(histories: &[Vec<Line>], report: &mut Report) {
@@ -15,7 +15,7 @@ pub fn measure(histories: &[Vec<Line>], report: &mut Report) {
     let (mut waiting, mut settled) = (HashMap::new(), HashSet::new());
     // Since when somebody waited and nobody got anything.
     let mut quiet_since = 0;
-    let (mut stall, mut wait) = (0, 0);
+    let (mut stall, mut wait) = (0, (0, String::new()));
     for line in lines {
         let user = users.get(line.client.as_str()).copied().unwrap_or_default();
         let done = match &line.happened {
@@ -24,6 +24,10 @@ pub fn measure(histories: &[Vec<Line>], report: &mut Report) {
                     quiet_since = line.at;
                 }
                 waiting.entry((user, cid.as_str())).or_insert(line.at);
+                continue;
+            }
+            Happened::Refused { cid: Some(cid), code, .. } if !is_transient(*code) => {
+                waiting.remove(&(user, cid.as_str()));
                 continue;
             }
             Happened::Ack { cid, .. } => cid,
@@ -36,10 +40,13 @@ pub fn measure(histories: &[Vec<Line>], report: &mut Report) {
         if let Some(since) = waiting.remove(&(user, done.as_str())) {
             settled.insert((user, done.as_str()));
             stall = stall.max(line.at - quiet_since);
-            wait = wait.max(line.at - since);
+            if line.at - since > wait.0 {
+                wait = (line.at - since, format!("{done} of {}, sent at {since} ms", line.client));
+            }
             quiet_since = line.at;
         }
     }
     let seconds = |ms: u64| std::time::Duration::from_millis(ms).as_secs_f64();
-    (report.longest_stall_s, report.longest_wait_s) = (seconds(stall), seconds(wait));
+    (report.longest_stall_s, report.longest_wait_s) = (seconds(stall), seconds(wait.0));
+    report.waited_longest = wait.1;
 }

@@ -16,6 +16,7 @@ async fn survives(seed: u64, nodes: usize, streams: u16) {
         pages: 0,
         rooms: 4,
         dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../artifacts/chaos"),
+        keeps_all: false,
     };
     let report = chaos::run(options, std::future::pending()).await.unwrap();
     assert!(report.is_good(), "\n{report}");
