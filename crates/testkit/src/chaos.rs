@@ -198,7 +198,7 @@ async fn suffer<N: Servers>(site: &mut Site<N>, nodes: &mut [Node], options: &Op
         hit.at += began;
     }
     let over = async {
-        tokio::time::sleep(options.time).await;
+        course.nap(options.time).await;
         course.stop();
     };
     let suffering = targets.into_iter().enumerate().map(|(index, target)| {
