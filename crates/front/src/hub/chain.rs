@@ -51,7 +51,16 @@ impl Chain {
 
     /// Whether the log's heads are beyond what was seen.
     pub fn is_behind(&self, log: Heads) -> bool {
-        log.state > self.heads.state || log.timeline > self.heads.timeline
+        self.is_behind_in(Kind::State, log) || self.is_behind_in(Kind::Timeline, log)
+    }
+
+    pub fn is_behind_in(&self, kind: Kind, log: Heads) -> bool {
+        Self { heads: log }.head_of(kind) > self.head_of(kind)
+    }
+
+    /// The kind of which nothing is known for longer: events of the other one have come since.
+    pub fn shorter(&self) -> Kind {
+        if self.heads.state < self.heads.timeline { Kind::State } else { Kind::Timeline }
     }
 
     /// Takes an event in; gives the topic's head before it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natterjack_eventlog::{Kind, ReadError, Subject};
+use natterjack_eventlog::{Event, ReadError, Subject};
 use natterjack_wire::{ServerFrame, frame::ResetReason};
 use tokio::time::Instant;
 
@@ -45,6 +45,21 @@ impl Actor {
         let hub = self.hub.clone();
         let _permit = hub.0.repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
         let heads = hub.log().heads(topic).await?;
+        let shorter = Subject { topic, kind: self.chain.shorter() };
+        let known = self.chain.head_of(shorter.kind);
+        if self.chain.is_behind_in(shorter.kind, heads) {
+            // What continues this chain may lie before what was forwarded of the other one.
+            let events = hub.log().tail_of(shorter, known, REPAIR_PAGE).await?;
+            match events.first() {
+                Some(first) if first.seq <= self.chain.head() => {
+                    self.take_late(&events);
+                    return Ok(!self.chain.is_behind(heads));
+                }
+                Some(_) => {}
+                // Nothing can be told by a replica that has not heard of it.
+                None => return Ok(false),
+            }
+        }
         while self.chain.is_behind(heads) {
             let page = hub.log().tail(topic, self.chain.head(), REPAIR_PAGE).await?;
             if page.is_empty() {
@@ -55,27 +70,21 @@ impl Actor {
             }
             self.flush();
         }
-        if self.chain.is_behind(heads) && self.chain.head() >= heads.state.max(heads.timeline) {
-            self.take_late(heads.state > self.chain.head_of(Kind::State)).await?;
-        }
         Ok(!self.chain.is_behind(heads))
     }
 
-    /// An event turned up that lies before others that were forwarded. It cannot be put in its place any more:
+    /// Events turned up that lie before others that were forwarded. They cannot be put in their place any more:
     /// the members are told to start anew.
-    async fn take_late(&mut self, state: bool) -> Result<(), ReadError> {
+    fn take_late(&mut self, events: &[Event]) {
         metrics::gap("late");
-        let room = self.handle.room_id;
-        let subject = if state { Subject::state(room) } else { Subject::timeline(room) };
-        let known = self.chain.head_of(subject.kind);
-        for event in self.hub.log().tail_of(subject, known, REPAIR_PAGE).await? {
-            self.chain.advance(subject.kind, event.seq);
-            self.handle.fold(&event);
+        for event in events {
+            self.chain.advance(event.subject.kind, event.seq);
+            self.handle.fold(event);
         }
         self.late_head = self.chain.head();
+        self.handle.set_head(self.late_head);
         self.tail.clear(self.late_head);
         self.reset(ResetReason::LateEvent);
-        Ok(())
     }
 
     /// Tells the members to start anew and lets them go: they subscribe again.

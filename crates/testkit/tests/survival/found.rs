@@ -57,3 +57,36 @@ async fn a_front_that_starts_while_the_log_has_no_leader_waits_for_it() {
     let ada = site.register(&front.url(), "ada").await;
     ada.create_room(&front.url(), "Marsh", "public").await;
 }
+
+/// Has the log announce what is stored, or not.
+async fn announce(site: &Site, does: bool) {
+    let log = site.log_config();
+    let config = natterjack_eventlog::stream_config(0, &log);
+    let republish = config.republish.clone().filter(|_| does);
+    let client = async_nats::connect(site.nats.url()).await.unwrap();
+    let config = async_nats::jetstream::stream::Config { republish, ..config };
+    async_nats::jetstream::new(client).update_stream(config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_lies_before_what_was_forwarded_is_told_of_by_a_reset() {
+    // Given a message whose announcement was lost, and a change of the room that was announced after it,
+    let site = Site::builder().set("HEADS_PERIOD_MS", 600_000).start().await;
+    let (near, far) = (site.front().await.url(), site.front().await.url());
+    let (ada, bob) = (site.register(&near, "ada").await, site.register(&near, "bob").await);
+    let carol = site.register(&near, "carol").await;
+    let room = ada.create_room(&near, "Marsh", "public").await;
+    bob.join(&near, room).await;
+    let (mut adas, mut bobs) = (ada.connect(&near).await, bob.connect(&far).await);
+    bobs.subscribe(room, json!({})).await;
+    announce(&site, false).await;
+    assert_eq!(adas.post(room, "unheard").await["t"], "ok");
+    announce(&site, true).await;
+    carol.join(&near, room).await;
+    bobs.until(|frame| frame["e"]["type"] == "room.member_joined").await;
+    // when the next message shows that one is missing,
+    assert_eq!(adas.post(room, "next").await["t"], "ok");
+    // then nobody is told of it as if nothing were.
+    let told = bobs.until(|frame| frame["t"] == "reset" || frame["e"]["type"] == "message.posted").await;
+    assert_eq!((&told["t"], &told["reason"]), (&json!("reset"), &json!("late_event")), "{told}");
+}
