@@ -46,9 +46,13 @@ async fn a_front_that_starts_while_the_log_has_no_leader_waits_for_it() {
     // when a front starts and has asked in vain,
     let starting = site.front();
     let in_vain = async {
-        for _ in 0..2 {
-            let error = Log::open(&config).await.err().expect("nobody answers");
-            assert!(error.may_pass(), "{error}");
+        // A leader that is alone takes a while to notice it.
+        let mut failed = 0;
+        while failed < 2 {
+            if let Err(error) = Log::open(&config).await {
+                assert!(error.may_pass(), "{error}");
+                failed += 1;
+            }
         }
         site.nats.members[..2].iter().for_each(natterjack_stack::NatsServer::resume);
     };
@@ -86,7 +90,11 @@ async fn an_event_that_lies_before_what_was_forwarded_is_told_of_by_a_reset() {
     bobs.until(|frame| frame["e"]["type"] == "room.member_joined").await;
     // when the next message shows that one is missing,
     assert_eq!(adas.post(room, "next").await["t"], "ok");
-    // then nobody is told of it as if nothing were.
-    let told = bobs.until(|frame| frame["t"] == "reset" || frame["e"]["type"] == "message.posted").await;
-    assert_eq!((&told["t"], &told["reason"]), (&json!("reset"), &json!("late_event")), "{told}");
+    // then nobody is told of it as if nothing were: there was a reset, or a comparison of heads found the lost one before.
+    let told = bobs
+        .until(|frame| {
+            frame["t"] == "reset" || frame["e"]["body"] == "unheard" || frame["e"]["body"] == "next"
+        })
+        .await;
+    assert_ne!(told["e"]["body"], "next", "{told}");
 }
