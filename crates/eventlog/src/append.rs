@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Log,
+    Damage, Log,
     event::VERSION_HEADER,
     lane::{Attempt, Fate, First, Lane},
     metrics,
@@ -73,6 +73,9 @@ pub enum AppendError {
     /// The log answers, and refuses; nothing was stored. A full disk, for example.
     #[error("the log refuses the event: {0}")]
     Refused(String),
+    /// What is stored may be found by nobody; nothing is.
+    #[error("nothing is appended to a damaged log")]
+    Damaged(#[from] Damage),
     /// No acknowledgement within the deadline. The event may yet be found stored; a retry with the same id
     /// is safe.
     #[error("the log cannot be reached")]
@@ -88,9 +91,9 @@ pub struct Pending {
     first: First,
 }
 
-/// Between attempts; a failover lasts seconds, a lost message should not.
+/// Between attempts. A cluster may take nine seconds to choose a leader, and nobody should wait much longer than that.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MAX: Duration = Duration::from_millis(250);
 
 impl Log {
     /// Sends the event and returns without waiting for the acknowledgement, so that a caller's events keep
@@ -99,7 +102,11 @@ impl Log {
     pub async fn begin(&self, event: NewEvent) -> Pending {
         let started = Instant::now();
         let connected = self.publish.link.borrow().connected;
-        let first = if connected { self.lane(&event).enter(self, &event).await } else { First::Unsent };
+        let first = if connected && !self.soundness.is_damaged() {
+            self.lane(&event).enter(self, &event).await
+        } else {
+            First::Unsent
+        };
         Pending { log: self.clone(), event, started, first }
     }
 
@@ -132,9 +139,10 @@ impl Pending {
             Ok(Appended { duplicate: false, .. }) => "stored",
             Ok(Appended { duplicate: true, .. }) => "duplicate",
             Err(AppendError::Conflict) => "conflict",
-            Err(AppendError::Refused(_)) => "refused",
+            Err(AppendError::Refused(_) | AppendError::Damaged(_)) => "refused",
             Err(AppendError::Unavailable(_)) => "unavailable",
         };
+        self.log.soundness.appended(&result);
         metrics::appended(label, self.started.elapsed().as_secs_f64());
         result
     }
@@ -156,6 +164,9 @@ impl Pending {
                 },
                 First::Unsent => {
                     self.log.publish.connected().await;
+                    if let Some(damage) = self.log.damage(self.log.stream_of(self.event.subject.topic)) {
+                        return Err(damage.into());
+                    }
                     (self.log.attempt(&self.event).await, None)
                 }
             };

@@ -13,7 +13,8 @@ pub struct Config {
     pub streams: u16,
     /// Copies of each stream: 1, or 3 in a cluster.
     pub replicas: usize,
-    /// How long one attempt to append waits for its acknowledgement.
+    /// How long one attempt to append waits for its acknowledgement. While a cluster has no leader an attempt goes nowhere:
+    /// the next one comes this much later.
     pub ack_timeout: Duration,
     /// How long an append is tried again, with the same id, before it is refused. A failover of a
     /// cluster takes about 5 s.
@@ -32,7 +33,7 @@ impl Config {
             password: r.optional_secret("NATTERJACK_NATS_PASSWORD"),
             streams: r.in_range("NATTERJACK_STREAMS", 1, 1..=64),
             replicas: r.in_range("NATTERJACK_REPLICAS", 1, 1..=5),
-            ack_timeout: r.millis("NATTERJACK_ACK_TIMEOUT_MS", 3_000),
+            ack_timeout: r.millis("NATTERJACK_ACK_TIMEOUT_MS", 1_000),
             append_deadline: r.millis("NATTERJACK_APPEND_DEADLINE_MS", 15_000),
             appends_in_flight: r.in_range("NATTERJACK_APPENDS_IN_FLIGHT", 8_192, 1..=65_536),
             read_timeout: r.millis("NATTERJACK_LOG_READ_TIMEOUT_MS", 5_000),

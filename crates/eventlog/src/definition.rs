@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 };
 use serde::Deserialize;
 
-use crate::{config::Config, subject::PARTITIONS};
+use crate::{config::Config, soundness::Found, subject::PARTITIONS};
 
 /// The oldest nats-server that is good enough: before it, durable sync costs a cluster most of its
 /// throughput, and acknowledged messages could be lost when power failed.
@@ -113,7 +113,7 @@ pub fn stream_config(index: u16, config: &Config) -> stream::Config {
 }
 
 /// Makes the streams that are missing and checks all of them. Idempotent; never changes an existing stream.
-pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<Vec<String>, StreamError> {
+pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<Vec<Found>, StreamError> {
     check_server(&context.client().server_info().version)?;
     for index in 0..config.streams {
         let name = stream_name(index);
@@ -131,21 +131,21 @@ pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<
     verify(context, config).await
 }
 
-/// Checks the server's version and every stream; gives each stream's epoch.
-pub async fn verify(context: &jetstream::Context, config: &Config) -> Result<Vec<String>, StreamError> {
+/// Checks the server's version and every stream.
+pub async fn verify(context: &jetstream::Context, config: &Config) -> Result<Vec<Found>, StreamError> {
     check_server(&context.client().server_info().version)?;
     let beyond = stream_name(config.streams);
     if lookup(context, &beyond).await?.is_some() {
         return Err(StreamError::Superfluous { name: beyond, streams: config.streams });
     }
-    let mut epochs = Vec::with_capacity(config.streams.into());
+    let mut streams = Vec::with_capacity(config.streams.into());
     for index in 0..config.streams {
         let name = stream_name(index);
         let info = lookup(context, &name).await?.ok_or(StreamError::Missing { name })?;
         check(&info.config, index, config)?;
-        epochs.push(epoch(&info));
+        streams.push(Found::of(&info));
     }
-    Ok(epochs)
+    Ok(streams)
 }
 
 async fn lookup(context: &jetstream::Context, name: &str) -> Result<Option<stream::Info>, StreamError> {
@@ -158,11 +158,6 @@ async fn lookup(context: &jetstream::Context, name: &str) -> Result<Option<strea
             _ => Err(StreamError::Lookup { name: name.into(), source: error }),
         },
     }
-}
-
-/// Names the stream's incarnation: a stream that is made again is made at another time.
-fn epoch(info: &stream::Info) -> String {
-    format!("{:x}", info.created.unix_timestamp_nanos())
 }
 
 fn check(found: &stream::Config, index: u16, config: &Config) -> Result<(), StreamError> {

@@ -1,9 +1,9 @@
 //! An event as the log delivers it.
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, jetstream::message::StreamMessage};
 use bytes::Bytes;
 
-use crate::subject::Subject;
+use crate::{reader::time_stamp, subject::Subject};
 
 /// Marks an event that a front wrote: its body is a [`natterjack_wire::StoredEvent`]. The value is the
 /// version of the headers.
@@ -62,6 +62,18 @@ impl Event {
             last: None,
             ts,
             known: is_known(message.headers.as_ref()),
+            body: message.payload,
+        })
+    }
+    /// Reads a message that the stream's leader was asked for.
+    pub(crate) fn from_stored(message: StreamMessage) -> Result<Self, NotAnEvent> {
+        let not = |reason| NotAnEvent { seq: Some(message.sequence), reason };
+        Ok(Self {
+            subject: message.subject.parse().map_err(|_| not("its subject is none of the log's"))?,
+            seq: message.sequence,
+            last: None,
+            ts: time_stamp(message.time.unix_timestamp_nanos()).ok_or(not("it has no time"))?,
+            known: is_known(Some(&message.headers)),
             body: message.payload,
         })
     }

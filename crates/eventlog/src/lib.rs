@@ -4,9 +4,13 @@
 //! [`Log`]: [`Log::append`] for the way in, [`Log::follow`] for what is live, [`Log::tail`] for what is stored about one
 //! topic, [`Log::reader`] for all that is stored.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use async_nats::jetstream;
+use tokio::time::sleep;
 
 mod append;
 mod batch;
@@ -23,9 +27,11 @@ mod live;
 pub mod metrics;
 mod read;
 mod reader;
+mod soundness;
 mod subject;
 
 use lane::Lane;
+use soundness::{Found, Soundness};
 
 pub use append::{AppendError, Appended, NewEvent, Pending};
 pub use config::Config;
@@ -36,6 +42,7 @@ pub use feeds::{FeedId, Feeds};
 pub use live::{FollowError, Live, Signal, SignalError};
 pub use read::{HEADS_MAX_SUBJECTS, Heads, ReadError};
 pub use reader::{Reader, Run};
+pub use soundness::{Damage, Trouble};
 pub use subject::{InvalidSubject, Kind, PARTITIONS, Subject, Topic};
 
 /// A handle to the log; clones share their connections. Publishing, live events and reading have a connection
@@ -51,7 +58,12 @@ pub struct Log {
     hearing: Arc<hearing::Hearing>,
     replay: connection::Connection,
     epochs: Arc<RwLock<Vec<Arc<str>>>>,
+    soundness: Arc<Soundness>,
 }
+
+/// A new leader of a cluster may not know yet of all that it holds.
+const LEADER_SETTLES: Duration = Duration::from_millis(300);
+const LEADER_LOOKS: usize = 6;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -80,15 +92,15 @@ impl Log {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let publish = connection::connect(config, "publish").await?;
         let jetstream = jetstream::context::ContextBuilder::new()
-            .timeout(config.ack_timeout)
+            .timeout(config.read_timeout)
             .ack_timeout(config.ack_timeout)
             .max_ack_inflight(config.appends_in_flight)
             .backpressure_on_inflight(true)
             .build(publish.client.clone());
-        let epochs = definition::verify(&jetstream, config).await?;
+        let found = definition::verify(&jetstream, config).await?;
         let live = connection::connect(config, "live").await?;
         let lane = |_| Lane::new(config.replicas == 1, config.appends_in_flight);
-        Ok(Self {
+        let log = Self {
             config: Arc::new(config.clone()),
             lanes: (0..config.streams).map(lane).collect(),
             publish,
@@ -96,8 +108,11 @@ impl Log {
             hearing: hearing::Hearing::of(&live.client),
             live,
             replay: connection::connect(config, "replay").await?,
-            epochs: Arc::new(RwLock::new(epochs.into_iter().map(Into::into).collect())),
-        })
+            epochs: Arc::new(RwLock::new(found.iter().map(|found| found.epoch.as_str().into()).collect())),
+            soundness: Arc::new(Soundness::new(config.streams)),
+        };
+        log.examine(&log.soundness.marks(), &found).await;
+        Ok(log)
     }
 
     pub fn streams(&self) -> u16 {
@@ -121,10 +136,39 @@ impl Log {
 
     /// Checks server and streams again, as after a reconnect; `true` when an epoch has changed.
     pub async fn recheck(&self) -> Result<bool, StreamError> {
-        let found = definition::verify(&self.jetstream, &self.config).await?;
-        let mut epochs = self.epochs.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let changed = epochs.iter().zip(&found).any(|(known, found)| **known != **found);
-        *epochs = found.into_iter().map(Into::into).collect();
+        let checked = self.check().await;
+        self.soundness.asked(&checked);
+        checked
+    }
+
+    async fn check(&self) -> Result<bool, StreamError> {
+        let mut known = self.soundness.marks();
+        let mut found = definition::verify(&self.jetstream, &self.config).await?;
+        for _ in 1..LEADER_LOOKS {
+            if !self.is_cut_back(&known, &found) {
+                break;
+            }
+            sleep(LEADER_SETTLES).await;
+            found = definition::verify(&self.jetstream, &self.config).await?;
+        }
+        let changed = self.note_epochs(&found);
+        if changed {
+            known = self.soundness.marks();
+        }
+        self.examine(&known, &found).await;
         Ok(changed)
+    }
+
+    fn note_epochs(&self, found: &[Found]) -> bool {
+        let mut epochs = self.epochs.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut changed = false;
+        for (index, (known, found)) in epochs.iter_mut().zip(found).enumerate() {
+            if **known != *found.epoch {
+                changed = true;
+                *known = found.epoch.as_str().into();
+                self.soundness.forget(index);
+            }
+        }
+        changed
     }
 }

@@ -4,16 +4,17 @@
 //! `$JS.API.DIRECT.GET.<stream>` with a reply inbox (nats-server ADR-31). The answers end with a
 //! status message: 204 at the end, 404 when nothing matched.
 
-use async_nats::Message;
+use async_nats::{Message, jetstream::stream::RawMessageErrorKind};
 use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::{
     Log,
     connection::Connection,
     definition::stream_name,
-    event::{Event, number},
+    event::{Event, NotAnEvent, number},
     metrics,
     subject::{Subject, Topic},
 };
@@ -22,6 +23,11 @@ use crate::{
 pub const HEADS_MAX_SUBJECTS: usize = 1_024;
 /// What an event that was appended on condition names as the one before it.
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+/// Messages that are looked through at once.
+const LOOK_PAGE: usize = 1_000;
+/// How long, and how often, a replica is waited for that is behind the others.
+const LOOK_WAIT: Duration = Duration::from_millis(10);
+const LOOK_WAITS: usize = 20;
 /// Bound of one answer, so that a batch of large events is cut before it fills the memory.
 pub(crate) const BATCH_MAX_BYTES: u64 = 8 << 20;
 
@@ -85,7 +91,7 @@ impl Log {
             metrics::read("next");
             let next =
                 Request { seq: Some(at + 1), next_by_subj: Some(topic.all_kinds()), ..Request::default() };
-            let Some(message) = self.one(stream, &next).await? else { break };
+            let Some(message) = self.one(&self.replay, stream, &next).await? else { break };
             match Event::from_message(message) {
                 Ok(event) => {
                     at = event.seq;
@@ -141,7 +147,7 @@ impl Log {
         let (mut events, mut at) = (vec![], head);
         while at > down_to && events.len() < max {
             let request = Request { seq: Some(at), ..Request::default() };
-            let Some(message) = self.one(stream, &request).await? else { break };
+            let Some(message) = self.one(&self.replay, stream, &request).await? else { break };
             let before = message.headers.as_ref().and_then(|h| number(h, EXPECTED_LAST));
             match (before, Event::from_message(message)) {
                 (Some(before), Ok(event)) if before < at && event.subject == subject => {
@@ -155,14 +161,18 @@ impl Log {
     }
 
     /// The message that a request names; none where the replica that answers does not hold it.
-    async fn one(&self, stream: u16, request: &Request) -> Result<Option<Message>, ReadError> {
-        if !self.replay.link.borrow().connected {
+    async fn one(
+        &self,
+        connection: &Connection,
+        stream: u16,
+        request: &Request,
+    ) -> Result<Option<Message>, ReadError> {
+        if !connection.link.borrow().connected {
             return Err(ReadError::Unavailable);
         }
         let body = serde_json::to_vec(request).expect("a request is plain data");
         let subject = format!("$JS.API.DIRECT.GET.{}", stream_name(stream));
-        let answer =
-            timeout(self.config.read_timeout, self.replay.client.request(subject, body.into())).await;
+        let answer = timeout(self.config.read_timeout, connection.client.request(subject, body.into())).await;
         let message = answer.map_err(|_| ReadError::Timeout)?.map_err(|_| ReadError::Unavailable)?;
         match message.status.map(|s| s.as_u16()) {
             None => Ok(Some(message)),
@@ -172,10 +182,89 @@ impl Log {
         }
     }
 
+    /// The message at `seq` of stream `stream`, from whichever replica holds it: the leader, or the one nearest to any of
+    /// this log's connections. None where none of them can read it.
+    pub async fn again(&self, stream: u16, seq: u64) -> Result<Option<Result<Event, NotAnEvent>>, ReadError> {
+        metrics::read("again");
+        let context = self.jetstream.get_stream_no_info(stream_name(stream)).await;
+        let context = context.map_err(|_| ReadError::Unavailable)?;
+        match timeout(self.config.read_timeout, context.get_raw_message(seq)).await {
+            Ok(Ok(message)) => return Ok(Some(Event::from_stored(message))),
+            Ok(Err(error)) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
+            Ok(Err(_)) => return Err(ReadError::Unavailable),
+            Err(_) => return Err(ReadError::Timeout),
+        }
+        for connection in [&self.replay, &self.live, &self.publish] {
+            let request = Request { seq: Some(seq), ..Request::default() };
+            if let Some(message) = self.one(connection, stream, &request).await? {
+                return Ok(Some(Event::from_message(message)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first sequence after `after` and up to `up_to` that the stream gives no message for, be it an event or not.
+    pub(crate) async fn first_hole(
+        &self,
+        stream: u16,
+        after: u64,
+        up_to: u64,
+    ) -> Result<Option<u64>, ReadError> {
+        metrics::read("look");
+        let (mut at, mut waits) = (after, 0);
+        while at < up_to {
+            let batch = usize::try_from(up_to - at).map_or(LOOK_PAGE, |left| left.min(LOOK_PAGE));
+            let request = Request {
+                seq: Some(at + 1),
+                batch: Some(batch),
+                max_bytes: Some(BATCH_MAX_BYTES),
+                ..Request::default()
+            };
+            let seq = |message: Message| message.headers.as_ref().and_then(|h| number(h, "Nats-Sequence"));
+            let page = self.batch(&self.replay, stream, &request, seq).await?;
+            if page.is_empty() {
+                // A replica that is behind; or a hole at the end, which looks the same.
+                if waits == LOOK_WAITS {
+                    return Err(ReadError::Incomplete);
+                }
+                waits += 1;
+                sleep(LOOK_WAIT).await;
+            }
+            for seq in page {
+                if seq != Some(at + 1) {
+                    return Ok(Some(at + 1));
+                }
+                at += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the message at `seq` was stored, in nanoseconds since 1970; nothing where that cannot be told.
+    pub(crate) async fn stored_at(&self, stream: u16, seq: u64) -> Option<i128> {
+        let event = self.again(stream, seq).await.ok()??.ok()?;
+        let at = OffsetDateTime::parse(&event.ts, &Rfc3339).ok()?;
+        Some(at.unix_timestamp_nanos())
+    }
+
     /// The heads of one topic, asked over the connection that carries its live events: what was subscribed to
     /// before is in force when the answer is made.
     pub async fn heads(&self, topic: Topic) -> Result<Heads, ReadError> {
         Ok(self.heads_of(topic.stream(self.config.streams), &[topic]).await?.pop().unwrap_or_default())
+    }
+
+    /// Whether the leader has an event of `subject`: for who is told by another replica that there is none.
+    pub async fn leader_has(&self, subject: Subject) -> Result<bool, ReadError> {
+        metrics::read("leader");
+        let stream = self.jetstream.get_stream_no_info(stream_name(self.stream_of(subject.topic))).await;
+        let stream = stream.map_err(|_| ReadError::Unavailable)?;
+        let subject = subject.to_string();
+        let asked = timeout(self.config.read_timeout, stream.get_last_raw_message_by_subject(&subject)).await;
+        match asked.map_err(|_| ReadError::Timeout)? {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(_) => Err(ReadError::Unavailable),
+        }
     }
 
     /// The heads of up to [`HEADS_MAX_SUBJECTS`]/2 topics of one stream, in the order of `topics`.

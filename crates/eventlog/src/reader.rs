@@ -192,12 +192,12 @@ pub(crate) fn place(message: &Message) -> Option<Place> {
     let mut numbers = tokens.skip(skip).map(|token| token.parse::<u64>().ok());
     let mut number = || numbers.next().flatten();
     let (seq, nth, nanos, pending) = (number()?, number()?, number()?, number()?);
-    Some(Place { seq, ts: time_stamp(nanos)?, number: nth, pending })
+    Some(Place { seq, ts: time_stamp(nanos.into())?, number: nth, pending })
 }
 
 /// As the log writes times in headers (Go's `RFC3339Nano`): without zeros at the end.
-fn time_stamp(nanos: u64) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp_nanos(nanos.into()).ok()?.format(&Rfc3339).ok()
+pub(crate) fn time_stamp(nanos: i128) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
 }
 
 #[cfg(test)]

@@ -173,9 +173,8 @@ impl From<AppendError> for Fault {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Conflict => Self::caused(ErrorCode::RoomContended, error),
-            AppendError::Refused(_) | AppendError::Unavailable(_) => {
-                Self::caused(ErrorCode::LogUnavailable, error)
-            }
+            AppendError::Refused(_) | AppendError::Damaged(_) => Self::caused(ErrorCode::LogRefuses, error),
+            AppendError::Unavailable(_) => Self::caused(ErrorCode::LogUnavailable, error),
         }
     }
 }

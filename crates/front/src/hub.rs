@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use futures_util::{
@@ -15,7 +16,7 @@ use natterjack_eventlog::{Event, FollowError, Heads, Log, ReadError, Subject, To
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,9 @@ use crate::{config::HubConfig, store::Store};
 const COMMANDS_WAITING: usize = 64;
 /// So many state events of a room are read from the log one by one; for more, Postgres is asked.
 const STATE_EVENTS_FEW: usize = 128;
+/// How long, and how often, a replica is waited for that does not have all of a room yet.
+const REPLICA_WAIT: Duration = Duration::from_millis(50);
+const REPLICA_WAITS: usize = 20;
 /// State events that are searched in the log at once.
 const FOLD_PAGE: usize = 500;
 
@@ -133,7 +137,15 @@ impl Hub {
         }
         let hub = self.clone();
         let begun = tokio::spawn(async move {
-            let opened = hub.begin(room).await.map_err(Arc::new);
+            let mut opened = hub.begin(room).await;
+            for _ in 0..REPLICA_WAITS {
+                if !matches!(opened, Err(OpenError::Read(ReadError::Incomplete))) {
+                    break;
+                }
+                sleep(REPLICA_WAIT).await;
+                opened = hub.begin(room).await;
+            }
+            let opened = opened.map_err(Arc::new);
             if opened.is_err() {
                 hub.0.rooms.lock().remove(&room);
             }
@@ -160,7 +172,9 @@ impl Hub {
         let live = inner.log.follow(topic).await?;
         let heads = inner.log.heads(topic).await?;
         if heads.state == 0 {
-            return Err(OpenError::NoSuchRoom);
+            // A room that was just made may not have come to the replica that answers.
+            let is_young = inner.log.leader_has(Subject::state(id)).await?;
+            return Err(if is_young { ReadError::Incomplete.into() } else { OpenError::NoSuchRoom });
         }
         let room = self.fold_room(id, heads).await?;
         let chain = chain::Chain::new(heads);
@@ -193,6 +207,7 @@ impl Hub {
             repair: None,
             late_head: 0,
             idle_since: Instant::now(),
+            is_over: false,
         };
         tokio::spawn(Box::new(actor).serve());
         Ok(handle)
@@ -217,8 +232,10 @@ impl Hub {
             // An event does not say what was before it: the log has to be searched.
             while at < before {
                 let page = self.deep_read(log.tail_of(subject, at, FOLD_PAGE)).await?;
-                fold(&mut room, page.iter().filter(|event| event.seq <= before));
-                at = page.last().map(|event| event.seq.min(before)).ok_or(ReadError::Incomplete)?;
+                let page: Vec<_> = page.iter().filter(|event| event.seq <= before).collect();
+                fold(&mut room, page.iter().copied());
+                // The one before is known to have been there: where it is not, neither may be others.
+                at = page.last().map(|event| event.seq).ok_or(ReadError::Incomplete)?;
             }
         }
         fold(&mut room, newest.iter().rev().filter(|event| event.seq > at));

@@ -46,7 +46,7 @@ pub fn describe() {
     describe_gauge!(TOPICS, Unit::Count, "Rooms and feeds that this front serves.");
     describe_counter!(
         GAPS_TOTAL,
-        "Missing events found, by how: chain, heads, late (found too late to be put in order)."
+        "Missing events found, by how: chain, heads, late (found too late to be put in order), hole (lost by the log)."
     );
     describe_counter!(REPLAYED_TOTAL, "Events read again for clients that resume, by source: postgres, log.");
     describe_counter!(LAGS_TOTAL, "Times a connection fell behind and was caught up from the log.");

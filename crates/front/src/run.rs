@@ -91,7 +91,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let nats = readiness.require("nats");
-    let postgres = readiness.observe("postgres");
+    let (postgres, writable) = (readiness.observe("postgres"), readiness.observe("log"));
     let Some(log) = open(&config, &nats, &shutdown).await? else { return Ok(()) };
     let pool = natterjack_database::pool(&config.database);
     let clock = Clock::common();
@@ -136,8 +136,9 @@ pub async fn serve(
         let (log, stop) = (log.clone(), stop.clone());
         async move { stop.run_until_cancelled(log.hear()).await.unwrap_or_default() }
     });
+    let checks = LogChecks { nats, writable };
     let patience = config.socket.cut_off_timeout;
-    background.spawn(watch_log(log.clone(), hub.clone(), nats, registry.clone(), patience, stop.clone()));
+    background.spawn(watch_log(log.clone(), hub.clone(), checks, registry.clone(), patience, stop.clone()));
     background.spawn(store.clone().watch(postgres, stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
@@ -194,12 +195,18 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
     }
 }
 
-/// Clients of a front that has been cut off for longer than `patience` are told to go to another one: here they would take
-/// it that nobody says anything.
+/// What readiness says of the log.
+struct LogChecks {
+    nats: Check,
+    writable: Check,
+}
+
+/// A front whose log takes no events still serves those who read. Clients of one that has been cut off for longer than
+/// `patience` are told to go to another one: here they would take it that nobody says anything.
 async fn watch_log(
     log: Log,
     hub: Hub,
-    check: Check,
+    LogChecks { nats, writable }: LogChecks,
     registry: Arc<Registry>,
     patience: Duration,
     stop: CancellationToken,
@@ -218,9 +225,13 @@ async fn watch_log(
             registry.send_away();
         }
         if log.is_writable() && hub.is_connected() && log.is_heard() {
-            check.ready();
+            nats.ready();
         } else {
-            check.unready("not connected");
+            nats.unready("not connected");
+        }
+        match log.trouble() {
+            None => writable.ready(),
+            Some(trouble) => writable.unready(trouble.to_string()),
         }
     }
 }

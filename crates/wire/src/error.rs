@@ -85,6 +85,7 @@ codes! {
     5012 CursorInvalid "cursor_invalid" 400 "The cursor is not valid";
     5013 Unsupported "media_type_unsupported" 415 "The body has to be JSON";
     5014 UpgradeExpected "upgrade_expected" 426 "This address speaks WebSocket";
+    5015 LogRefuses "log_refuses" 503 "The event log takes nothing at this moment";
 }
 
 impl ErrorCode {

@@ -135,6 +135,7 @@ export const zh: Texts = {
       [ErrorCode.RoomContended]: '房间正忙，请稍后再试',
       [ErrorCode.RateLimited]: '操作过于频繁，请稍后再试',
       [ErrorCode.LogUnavailable]: '服务器暂时无法保存，请稍后再试',
+      [ErrorCode.LogRefuses]: '服务器暂时无法保存，请稍后再试',
       [ErrorCode.DatabaseUnavailable]: '数据库暂时不可用，请稍后再试',
       [ErrorCode.Busy]: '服务器正忙，请稍后再试',
       [ErrorCode.Draining]: '服务器正在重启，请稍后再试',

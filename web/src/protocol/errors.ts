@@ -23,6 +23,7 @@ const TRANSIENT: ReadonlySet<number> = new Set([
   ErrorCode.RoomContended,
   ErrorCode.RateLimited,
   ErrorCode.LogUnavailable,
+  ErrorCode.LogRefuses,
   ErrorCode.DatabaseUnavailable,
   ErrorCode.Busy,
   ErrorCode.Draining,

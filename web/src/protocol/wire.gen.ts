@@ -196,4 +196,5 @@ export const ErrorCode = {
   CursorInvalid: 5012,
   Unsupported: 5013,
   UpgradeExpected: 5014,
+  LogRefuses: 5015,
 } as const;

@@ -91,7 +91,8 @@ function pending(entry: Entry, me: UserId, now: number): ShownLine {
 function deliveryOf({ cid, at, state, refused }: Entry, now: number): Delivery {
   if (state.kind === 'failed') return { kind: 'failed', cid, code: state.code, title: state.title };
   if (state.kind === 'stored') return SENT;
-  return { kind: 'sending', cid, late: refused === ErrorCode.LogUnavailable || now - at >= LATE_MS };
+  const away = refused === ErrorCode.LogUnavailable || refused === ErrorCode.LogRefuses;
+  return { kind: 'sending', cid, late: away || now - at >= LATE_MS };
 }
 
 /** For the list of rooms: newest message first (where there is none, when the room was new), then by name. */

@@ -18,7 +18,7 @@ use super::{
     chain::{Chain, Link},
     command::{Answer, Attach, Attached, Command, answer},
     fanout::Fanout,
-    repair::Repair,
+    repair::{Missing, Repair},
     tail::Tail,
 };
 use crate::{
@@ -43,6 +43,8 @@ pub(super) struct Actor {
     /// The head when an event was last found too late: who was behind then may have missed it.
     pub late_head: u64,
     pub idle_since: Instant,
+    /// Nothing that it knows of the topic can be relied on: another one takes its place.
+    pub is_over: bool,
 }
 
 impl Actor {
@@ -55,7 +57,7 @@ impl Actor {
     }
 
     async fn run(&mut self) {
-        loop {
+        while !self.is_over {
             let repair = self.repair;
             let idle = self.fanout.is_empty().then(|| self.idle_since + self.hub.0.config.idle);
             select! {
@@ -70,7 +72,7 @@ impl Actor {
                     None => break,
                 },
                 () = sleep_until(repair.map_or_else(Instant::now, |r| r.at)), if repair.is_some() => {
-                    self.repair(repair.map_or(0, |r| r.up_to)).await;
+                    self.repair(repair.map_or_else(Missing::default, |r| r.missing)).await;
                 }
                 () = sleep_until(idle.unwrap_or_else(Instant::now)), if idle.is_some() => break,
             }
@@ -96,7 +98,7 @@ impl Actor {
                     self.handle.note_whole_since(connection);
                 } else if self.repair.is_none() {
                     metrics::gap("heads");
-                    self.repair(heads.state.max(heads.timeline)).await;
+                    self.repair(Missing::up_to(heads.state.max(heads.timeline))).await;
                 }
             }
             Command::Find { mid, found } => {
@@ -111,7 +113,7 @@ impl Actor {
                 let _ = extended.send(self.tail.extend_back(after, older));
             }
             Command::Refresh(done) => {
-                self.repair(0).await;
+                self.repair(self.repair.map_or_else(Missing::default, |repair| repair.missing)).await;
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }
@@ -130,9 +132,9 @@ impl Actor {
         while let Some(signal) = next {
             match signal {
                 Signal::Event(event) => {
-                    if let Some(missing_up_to) = self.take(&event) {
+                    if let Some(missing) = self.take(&event) {
                         self.flush();
-                        self.repair(missing_up_to).await;
+                        self.repair(missing).await;
                     }
                 }
                 Signal::Ephemeral(body) => self.forward_ephemeral(&body),
@@ -149,8 +151,8 @@ impl Actor {
         self.flush();
     }
 
-    /// Applies a live event. Gives its sequence when events before it are missing.
-    fn take(&mut self, event: &Event) -> Option<u64> {
+    /// Applies a live event, unless events before it are missing.
+    fn take(&mut self, event: &Event) -> Option<Missing> {
         if self.repair.is_some() || event.subject.topic != self.handle.topic {
             return None;
         }
@@ -162,7 +164,8 @@ impl Actor {
             }
             Link::Broken => {
                 metrics::gap("chain");
-                Some(event.seq)
+                let head = self.chain.head_of(event.subject.kind);
+                Some(Missing { up_to: event.seq, named: event.last.filter(|last| *last > head) })
             }
         }
     }

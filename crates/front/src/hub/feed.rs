@@ -20,14 +20,14 @@ use natterjack_wire::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{OnceCell, Semaphore, mpsc, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     OpenError, Place,
     command::{Attach, Attached, ConnId, Member, answer},
-    repair::{REPAIR_PAGE, REPAIR_RETRY},
+    repair::{HOLE_AFTER, Missing, REPAIR_PAGE, REPAIR_RETRY},
 };
 use crate::{
     metrics,
@@ -236,7 +236,8 @@ impl Feed {
                     self.forward(&mut state, &event);
                 } else {
                     metrics::gap("chain");
-                    self.repair(&mut state, event.seq);
+                    let named = event.last.filter(|last| *last > state.head);
+                    self.repair(&mut state, Missing { up_to: event.seq, named });
                 }
             }
             Signal::Ephemeral(body) => {
@@ -271,22 +272,29 @@ impl Feed {
         let mut state = opened.state.lock();
         if log.timeline > state.head && state.repairing.is_none() {
             metrics::gap("heads");
-            self.repair(&mut state, log.timeline);
+            self.repair(&mut state, Missing::up_to(log.timeline));
         }
     }
 
     /// Has what is missing read from the log, at least up to `up_to`, and forwarded in order; until then, nothing is.
-    fn repair(self: &Arc<Self>, state: &mut State, up_to: u64) {
-        state.repairing = Some(up_to);
+    fn repair(self: &Arc<Self>, state: &mut State, missing: Missing) {
+        state.repairing = Some(missing.up_to);
         let (of, feed) = (self.of.clone(), Arc::downgrade(self));
         tokio::spawn(async move {
+            let mut unanswered_since = None;
             // No longer than somebody wants the feed.
             while let Some(feed) = feed.upgrade() {
-                match feed.read_missing(&of.repairs).await {
+                match feed.read_missing(&of.repairs, missing).await {
                     Ok(true) => return,
                     // A replica that answers may be a little behind the one that published.
-                    Ok(false) => {}
+                    Ok(false) => {
+                        let since = *unanswered_since.get_or_insert_with(Instant::now);
+                        if feed.has_hole() || since.elapsed() > HOLE_AFTER {
+                            return feed.give_up(missing);
+                        }
+                    }
                     Err(error) => {
+                        unanswered_since = None;
                         tracing::warn!(%error, user = %feed.user, "a gap of a feed waits to be repaired");
                     }
                 }
@@ -297,12 +305,19 @@ impl Feed {
     }
 
     /// Whether the gap is closed.
-    async fn read_missing(&self, repairs: &Semaphore) -> Result<bool, ReadError> {
+    async fn read_missing(&self, repairs: &Semaphore, missing: Missing) -> Result<bool, ReadError> {
         let opened = self.opened();
         loop {
             let _permit = repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
             let head = opened.state.lock().head;
+            let stream = self.of.log.stream_of(Topic::User(self.user));
+            if !self.of.log.is_whole(stream, head, missing.up_to).await? {
+                return Ok(false);
+            }
             let page = self.of.log.tail(Topic::User(self.user), head, REPAIR_PAGE).await?;
+            if missing.is_left_out_of(&page) {
+                return Ok(false);
+            }
             let mut state = opened.state.lock();
             for event in &page {
                 self.forward(&mut state, event);
@@ -315,6 +330,22 @@ impl Feed {
                 return Ok(false);
             }
         }
+    }
+
+    fn has_hole(&self) -> bool {
+        let log = &self.of.log;
+        let head = self.opened().state.lock().head;
+        log.has_hole_after(log.stream_of(Topic::User(self.user)), head)
+    }
+
+    /// The log has lost an event: nobody is told what comes after it as if nothing were missing.
+    fn give_up(&self, missing: Missing) {
+        metrics::gap("hole");
+        tracing::error!(user = %self.user, up_to = missing.up_to, "the log has a hole: the feed starts anew");
+        let log = &self.of.log;
+        log.note_hole(log.stream_of(Topic::User(self.user)), missing.up_to.saturating_sub(1));
+        self.of.forget(self);
+        self.reset(ResetReason::GapTooLarge);
     }
 
     /// Tells the members to start anew. A feed has no request for that: their sessions attach to the one that takes

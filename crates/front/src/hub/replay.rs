@@ -71,6 +71,9 @@ impl Hub {
             *beyond_tail = Some(after);
             return Ok(false);
         }
+        if !self.is_whole(&handle.place(), after).await? {
+            return Ok(false);
+        }
         // Up to the oldest frame, which comes again with what it follows.
         let read = inner.log.one_by_one(handle.topic, after, reach.oldest, reach.room + 1);
         let events = self.deep_read(read).await?;
@@ -88,6 +91,12 @@ impl Hub {
             *beyond_tail = Some(after);
         }
         Ok(extended)
+    }
+
+    /// Whether the log has no hole after `after`, which reads by subject would pass over.
+    async fn is_whole(&self, at: &Place, after: u64) -> Result<bool, ReadError> {
+        let log = &self.0.log;
+        self.deep_read(log.is_whole(log.stream_of(at.topic), after, at.head)).await
     }
 
     /// A read that searches the log by subject, at the expense of those who append: few at once.
@@ -110,7 +119,7 @@ impl Hub {
             metrics::replayed("postgres", copied.events.len());
             return Ok(Some(copied));
         }
-        if at.head.saturating_sub(after) > inner.config.deep_read_span {
+        if at.head.saturating_sub(after) > inner.config.deep_read_span || !self.is_whole(at, after).await? {
             return Ok(None);
         }
         let events = self.deep_read(inner.log.one_by_one(topic, after, at.head, limit)).await?;

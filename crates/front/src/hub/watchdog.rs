@@ -8,7 +8,7 @@ use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Heads, Topic};
 use natterjack_wire::frame::ResetReason;
 use tokio::{
     select,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ use super::{Handle, Hub, Opening};
 
 /// Between two rounds, however many gaps there are.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Nothing waits long for Postgres.
+const COPIES_LIMIT: Duration = Duration::from_millis(500);
 
 impl Hub {
     /// Runs until `stop`: a round after every gap of the connection, and one in each period.
@@ -34,6 +36,7 @@ impl Hub {
             if !link.borrow_and_update().connected {
                 continue;
             }
+            self.note_copies().await;
             // Each time: a stream can be made again without any connection being lost.
             match self.0.log.recheck().await {
                 Ok(true) => self.abandon_all().await,
@@ -53,6 +56,18 @@ impl Hub {
         if let Some(Ok(handle)) = opening.as_ref().and_then(Opening::peek) {
             // Of no connection: one change is not all.
             handle.check(Heads { state: state_head, timeline: 0 }, 0);
+        }
+    }
+
+    /// What Postgres has a copy of was in the log, which is known to have lost it then.
+    async fn note_copies(&self) {
+        for stream in 0..self.0.log.streams() {
+            if self.0.store.is_away() {
+                return;
+            }
+            if let Ok(Ok(copied)) = timeout(COPIES_LIMIT, self.0.store.checkpoint(stream)).await {
+                self.0.log.has_been_at(stream, &copied.epoch, copied.seq);
+            }
         }
     }
 

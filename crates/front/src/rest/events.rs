@@ -112,7 +112,11 @@ impl Reading {
             written += 1;
         }
         let after = stored.up_to.max(prev);
-        let ended = after >= self.head || (stored.events.is_empty() && after == self.after);
+        if after == self.after {
+            // The head is known to be farther on: what is stored between cannot be read now.
+            return Err(ErrorCode::LogUnavailable.into());
+        }
+        let ended = after >= self.head;
         let next = (!ended).then(|| Self { after, prev, left: self.left.saturating_sub(written), ..self });
         Ok(Page { lines: out.into(), next })
     }
