@@ -22,13 +22,20 @@ pub enum ApplyError {
     #[error("another projector is active: it has applied up to {reached} already")]
     Superseded { reached: u64 },
     /// A sequence is missing; nothing was done.
-    #[error("the log has a hole: expected sequence {expected}, found {found}")]
-    Hole { expected: u64, found: u64 },
+    #[error(transparent)]
+    Hole(#[from] Hole),
     /// The stream is another one than the tables were made from; nothing was done. Needs an operator.
     #[error("the stream's epoch is {found:?}, but the tables were made from epoch {stored:?}")]
     EpochChanged { stored: String, found: String },
     #[error(transparent)]
     Database(#[from] natterjack_database::Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has a hole: expected sequence {expected}, found {found}")]
+pub struct Hole {
+    pub expected: u64,
+    pub found: u64,
 }
 
 impl From<tokio_postgres::Error> for ApplyError {
@@ -191,7 +198,7 @@ fn check(before: &Checkpoints, entries: &[Entry]) -> Result<u64, ApplyError> {
             return Err(ApplyError::Superseded { reached });
         }
         if entry.seq != last + 1 {
-            return Err(ApplyError::Hole { expected: last + 1, found: entry.seq });
+            return Err(Hole { expected: last + 1, found: entry.seq }.into());
         }
         last = entry.seq;
     }
@@ -225,7 +232,7 @@ mod tests {
         assert!(matches!(check(&before, &batch(&[])), Ok(5)));
         assert!(matches!(check(&before, &batch(&[5, 6])), Err(ApplyError::Superseded { reached: 5 })));
         let hole = |seqs: &[u64]| match check(&before, &batch(seqs)) {
-            Err(ApplyError::Hole { expected, found }) => (expected, found),
+            Err(ApplyError::Hole(Hole { expected, found })) => (expected, found),
             other => panic!("{other:?}"),
         };
         assert_eq!(hole(&[7]), (6, 7));

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deadpool_postgres::GenericClient as _;
 use natterjack_database::{Connection, Pool};
 use natterjack_eventlog::{Log, NotAnEvent, ReadError, Reader, Run, StreamError};
 use natterjack_runtime::lifecycle::Shutdown;
@@ -18,11 +19,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     announce,
-    apply::{Applied, ApplyError, apply, open},
+    apply::{Applied, ApplyError, Hole, apply, open},
     config::Pace,
     entry::{self, Entry},
     health::Health,
-    metrics,
+    metrics, number,
     recheck::Recheck,
 };
 
@@ -52,6 +53,8 @@ enum FollowError {
     Unplaced(#[from] NotAnEvent),
     #[error("the log ends at {last}, but the tables reflect it up to {applied}: an older copy of the log?")]
     Behind { last: u64, applied: u64 },
+    #[error("the log holds another event at {seq} than was applied: its end was lost and written anew")]
+    Rewritten { seq: u64 },
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
@@ -67,6 +70,7 @@ impl FollowError {
         match self {
             Self::Streams(_) | Self::Read(_) | Self::Unplaced(_) => "log",
             Self::Behind { .. } => "behind",
+            Self::Rewritten { .. } => "rewritten",
             Self::Apply(ApplyError::Database(_)) => "postgres",
             Self::Apply(ApplyError::Superseded { .. }) => "superseded",
             Self::Apply(ApplyError::Hole { .. }) => "hole",
@@ -78,7 +82,9 @@ impl FollowError {
     const fn halts(&self) -> bool {
         matches!(
             self,
-            Self::Behind { .. } | Self::Apply(ApplyError::Hole { .. } | ApplyError::EpochChanged { .. })
+            Self::Behind { .. }
+                | Self::Rewritten { .. }
+                | Self::Apply(ApplyError::Hole { .. } | ApplyError::EpochChanged { .. })
         )
     }
 }
@@ -90,6 +96,14 @@ struct Batch {
     more: bool,
 }
 
+impl Batch {
+    fn follows(&self, applied: u64) -> bool {
+        let first = self.entries.first().map_or(applied + 1, |entry| entry.seq);
+        let last = self.entries.last().map_or(applied, |entry| entry.seq);
+        first == applied + 1 && last == applied + self.entries.len() as u64
+    }
+}
+
 /// Where a follower is.
 struct Place {
     epoch: Arc<str>,
@@ -97,6 +111,8 @@ struct Place {
     lag_asked: Option<Instant>,
     /// Where it was when there was more in the stream and nothing to read.
     behind_at: Option<u64>,
+    /// Whether all that the stream held was applied when its end was last asked for.
+    is_at_end: bool,
 }
 
 impl Follower {
@@ -152,8 +168,11 @@ impl Follower {
         let result = match opened {
             Ok(applied) => {
                 info!(stream = self.stream, applied, "following");
-                let place = Place { epoch, applied, lag_asked: None, behind_at: None };
-                Box::pin(self.loop_over(&mut client, place)).await
+                let place = Place { epoch, applied, lag_asked: None, behind_at: None, is_at_end: false };
+                match self.check_anchor(&client, applied).await {
+                    Ok(()) => Box::pin(self.loop_over(&mut client, place)).await,
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error.into()),
         };
@@ -168,9 +187,18 @@ impl Follower {
         let max = self.pace.batch_events_max;
         let (mut reader, mut batch) = read(reader, max).await?;
         while !self.shutdown.is_draining() {
-            self.measure(&mut place, batch.entries.first()).await?;
+            let stands_still = self.measure(&mut place, batch.entries.first()).await?;
+            let mut hole = None;
+            if stands_still.is_some() || !batch.follows(place.applied) {
+                hole = self.complete(&place, &mut batch, stands_still).await?;
+            }
+            if let (Some(hole), true) = (hole, batch.entries.is_empty()) {
+                return Err(ApplyError::from(hole).into());
+            }
             if batch.entries.is_empty() {
-                self.working();
+                if place.is_at_end {
+                    self.working();
+                }
                 let next = select! {
                     next = self.next(reader) => next?,
                     () = self.shutdown.draining() => return Ok(()),
@@ -188,10 +216,72 @@ impl Follower {
             let applying = Box::pin(apply(client, self.stream, &place.epoch, &batch.entries));
             let applied = self.pool.bounded(applying).await?;
             self.applied(&mut place, &applied, begun.elapsed()).await;
+            if let Some(hole) = hole {
+                return Err(ApplyError::from(hole).into());
+            }
             (reader, batch) =
                 next.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         }
         Ok(())
+    }
+
+    /// Puts into a batch what its reader left out, from whichever replica holds that: a replica passes over what it cannot
+    /// read. What nobody holds ends the batch, and is given. `up_to`: how far the stream goes, where nothing was read.
+    async fn complete(
+        &self,
+        place: &Place,
+        batch: &mut Batch,
+        up_to: Option<u64>,
+    ) -> Result<Option<Hole>, FollowError> {
+        let mut found = batch.entries.split_off(0).into_iter().peekable();
+        let mut expected = place.applied + 1;
+        while let Some(next) = found.peek().map(|entry| entry.seq).or(up_to.map(|last| last + 1)) {
+            if next < expected {
+                // A reader that is farther back: another one goes on.
+                return Err(ReadError::Incomplete.into());
+            }
+            if next == expected {
+                match found.next() {
+                    Some(entry) => batch.entries.push(entry),
+                    None => break,
+                }
+            } else if batch.entries.len() >= self.pace.batch_events_max {
+                // The next batch will not follow this one, and be completed too.
+                break;
+            } else {
+                let Some(message) = self.log.again(self.stream, expected).await? else {
+                    return Ok(Some(Hole { expected, found: next }));
+                };
+                warn!(stream = self.stream, seq = expected, "read again: a replica passes over this event");
+                metrics::refetched(self.stream);
+                batch.entries.push(entry::read(message)?);
+            }
+            expected += 1;
+        }
+        Ok(None)
+    }
+
+    /// Whether the log still holds what was applied last: after the loss of its end it gives out the same sequences again.
+    async fn check_anchor(&self, client: &Connection, applied: u64) -> Result<(), FollowError> {
+        let copied = self.pool.bounded(stored_at(client, self.stream, applied)).await?;
+        let Some(copied) = copied else { return Ok(()) };
+        match self.log.again(self.stream, applied).await? {
+            Some(Ok(event)) if event.ts != copied => Err(FollowError::Rewritten { seq: applied }),
+            Some(_) => Ok(()),
+            // Applied already, and copied; but whoever reads the log by itself will miss it.
+            None => {
+                let last = self.log.last_seq(self.stream).await?;
+                if last < applied {
+                    return Err(FollowError::Behind { last, applied });
+                }
+                error!(
+                    stream = self.stream,
+                    seq = applied,
+                    "the log has a hole where it was applied already"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// What follows the end of the stream: as soon as there is something, with what came at the same time. Empty after a
@@ -231,10 +321,11 @@ impl Follower {
         Err(ApplyError::EpochChanged { stored, found }.into())
     }
 
-    /// Now and then: how far the stream's end is away, and whether it is where it can be.
-    async fn measure(&self, place: &mut Place, next: Option<&Entry>) -> Result<(), FollowError> {
+    /// Now and then: how far the stream's end is away, and whether it is where it can be. Gives the end when the reader
+    /// stands still before it: what comes next cannot be read by its replica, which may also be behind the others.
+    async fn measure(&self, place: &mut Place, next: Option<&Entry>) -> Result<Option<u64>, FollowError> {
         if place.lag_asked.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
-            return Ok(());
+            return Ok(None);
         }
         place.lag_asked = Some(Instant::now());
         let last = self.log.last_seq(self.stream).await?;
@@ -243,14 +334,20 @@ impl Follower {
         }
         let seconds = next.and_then(|entry| announce::age(&entry.ts)).unwrap_or_default().as_secs_f64();
         metrics::lag(self.stream, last - place.applied, seconds);
+        place.is_at_end = last == place.applied;
         let behind_at = (next.is_none() && last > place.applied).then_some(place.applied);
-        if behind_at.is_some() && behind_at == place.behind_at {
-            // The replica that is read stands still: another consumer may live elsewhere.
-            return Err(ReadError::Incomplete.into());
-        }
+        let stands_still = behind_at.is_some() && behind_at == place.behind_at;
         place.behind_at = behind_at;
-        Ok(())
+        Ok(stands_still.then_some(last))
     }
+}
+
+/// When the log stored the event at `seq`, as the second copy has it.
+async fn stored_at(client: &Connection, stream: u16, seq: u64) -> Result<Option<String>, ApplyError> {
+    const SQL: &str = "SELECT ts FROM log.events WHERE stream = $1 AND seq = $2 AND topic IS NOT NULL";
+    let statement = client.prepare_cached(SQL).await?;
+    let row = client.query_opt(&statement, &[&number::stream(stream), &number::signed(seq)]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Batch {

@@ -17,6 +17,7 @@ pub const ERRORS_TOTAL: &str = "natterjack_projector_errors_total";
 pub const POSITION: &str = "natterjack_projector_position";
 pub const LAG_EVENTS: &str = "natterjack_projector_lag_events";
 pub const LAG_SECONDS: &str = "natterjack_projector_lag_seconds";
+pub const REFETCHED_TOTAL: &str = "natterjack_projector_refetched_total";
 pub const HALTED: &str = "natterjack_projector_halted";
 
 /// Registers the help texts; to be called once the recorder is installed.
@@ -28,7 +29,12 @@ pub fn describe() {
     describe_counter!(
         ERRORS_TOTAL,
         Unit::Count,
-        "Failed attempts, by kind: log, postgres, superseded, hole, epoch, behind."
+        "Failed attempts, by kind: log, postgres, superseded, hole, epoch, behind, rewritten."
+    );
+    describe_counter!(
+        REFETCHED_TOTAL,
+        Unit::Count,
+        "Events that one replica of the log passed over and another one held: its disk may be going."
     );
     describe_gauge!(POSITION, Unit::Count, "Sequence up to which the stream is applied.");
     describe_gauge!(LAG_EVENTS, Unit::Count, "Events of the stream that are not applied yet.");
@@ -36,7 +42,7 @@ pub fn describe() {
     describe_gauge!(
         HALTED,
         Unit::Count,
-        "1 while the stream cannot be applied without an operator: a hole, another epoch, a shorter log."
+        "1 while the stream cannot be applied without an operator: a hole, another epoch, a log that is shorter or was written anew."
     );
 }
 
@@ -52,6 +58,10 @@ pub(crate) fn applied(stream: u16, applied: &Applied, took: Duration) {
 pub(crate) fn lag(stream: u16, events: u64, seconds: f64) {
     gauge!(LAG_EVENTS, "stream" => stream.to_string()).set(float(events));
     gauge!(LAG_SECONDS, "stream" => stream.to_string()).set(seconds);
+}
+
+pub(crate) fn refetched(stream: u16) {
+    counter!(REFETCHED_TOTAL, "stream" => stream.to_string()).increment(1);
 }
 
 pub(crate) fn halted(stream: u16, halted: bool) {

@@ -1,6 +1,6 @@
 //! Batches on a real Postgres: exactly once, one projector at a time, and no event stops another.
 
-use natterjack_projection::{ApplyError, Entry, apply, open};
+use natterjack_projection::{ApplyError, Entry, Hole, apply, open};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ async fn a_hole_and_another_epoch_are_refused_and_change_nothing() {
     world.apply_all(&entries[..3], 10).await;
     let before = world.tables().await;
     let hole = world.apply(&entries[4..]).await;
-    assert!(matches!(hole, Err(ApplyError::Hole { expected: 4, found: 5 })), "{hole:?}");
+    assert!(matches!(hole, Err(ApplyError::Hole(Hole { expected: 4, found: 5 }))), "{hole:?}");
     let mut client = world.projector().await;
     let other = apply(&mut client, STREAM, "e2", &entries[3..]).await;
     assert!(matches!(other, Err(ApplyError::EpochChanged { .. })), "{other:?}");
