@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const CLOCK_WARNING: Duration = Duration::from_millis(500);
 /// Tokens are refused or live too long.
 const CLOCK_FAILURE: Duration = Duration::from_secs(30);
-const NAMES: [&str; 3] = ["postgres", "postgres clock", "migrations"];
+const NAMES: [&str; 4] = ["postgres", "postgres clock", "migrations", "parked events"];
 
 #[derive(Default)]
 pub struct Findings {
@@ -41,7 +41,7 @@ fn failed(detail: &str) -> Findings {
 }
 
 async fn examine(client: &Client) -> Findings {
-    let [name, clock, migrations] = NAMES;
+    let [name, clock, migrations, parked] = NAMES;
     let before = SystemTime::now();
     let row =
         client.query_one("SELECT current_setting('server_version'), current_user::text, now()", &[]).await;
@@ -55,6 +55,7 @@ async fn examine(client: &Client) -> Findings {
         Check::ok(name, format!("version {version}, as {user}")),
         clock_check(clock, row.get(2), here),
         migration_check(migrations, client).await,
+        parked_check(parked, client).await,
     ];
     Findings { checks, checkpoints: checkpoints(client).await }
 }
@@ -66,6 +67,19 @@ async fn migration_check(name: &'static str, client: &Client) -> Check {
             Check::failed(name, format!("not applied: {}", pending.join(", ")), "run `natterjack migrate`")
         }
         Err(error) => Check::failed(name, chain(&error), "run `natterjack migrate`"),
+    }
+}
+
+/// What the projector could not read, or Postgres would not store.
+async fn parked_check(name: &'static str, client: &Client) -> Check {
+    let count = client.query_one("SELECT count(*) FROM read.parked", &[]).await;
+    match count.map(|row| row.get::<_, i64>(0)) {
+        Ok(0) => Check::ok(name, "none"),
+        Ok(count) => {
+            let hint = "read.parked says why; after the cause is mended, `natterjack rebuild` applies them";
+            Check::warning(name, format!("{count} event(s) are parked"), hint)
+        }
+        Err(error) => Check::skipped(name, chain(&error)),
     }
 }
 

@@ -30,8 +30,44 @@ pub async fn check(config: &Config) -> Findings {
     findings.checks.push(clock(info.as_ref()));
     findings.checks.push(streams(config).await);
     findings.checks.push(store(&client).await);
+    findings.checks.push(holes(&client, config.streams).await);
     findings.heads = heads(&client, config.streams).await.unwrap_or_default();
     findings
+}
+
+/// Nothing leaves the log by itself: each sequence is there. What a disk has spoilt since, nats-server counts as there.
+async fn holes(client: &Client, streams: u16) -> Check {
+    const NAME: &str = "log holes";
+    let mut missing = 0;
+    for stream in 0..streams {
+        let Some((info, _)) = stream_info(client, stream).await else {
+            return Check::skipped(NAME, "the streams cannot be asked for");
+        };
+        let number = |name: &str| info["state"][name].as_u64().unwrap_or(0);
+        missing += number("last_seq").saturating_sub(number("messages"));
+    }
+    if missing == 0 {
+        return Check::ok(NAME, "none that nats-server knows of");
+    }
+    let hint =
+        "was something deleted by hand? What Postgres has a copy of is in log.events; see docs/operations.md";
+    Check::failed(NAME, format!("{missing} event(s) are missing"), hint)
+}
+
+/// Whether the log gives the event that a projector needs next, and still reaches as far as the tables.
+pub async fn after_checkpoints(config: &Config, checkpoints: &[u64]) -> Option<String> {
+    let log = timeout(WITHIN, Log::open(config)).await.ok()?.ok()?;
+    for (stream, reached) in (0..log.streams()).zip(checkpoints) {
+        let last = log.last_seq(stream).await.ok()?;
+        let name = stream_name(stream);
+        if last < *reached {
+            return Some(format!("{name} ends at {last}, but the tables reflect it up to {reached}"));
+        }
+        if last > *reached && log.again(stream, reached + 1).await.ok()?.is_none() {
+            return Some(format!("{name} has a hole: the event at {} cannot be read", reached + 1));
+        }
+    }
+    None
 }
 
 async fn connect(config: &Config) -> Result<Client, async_nats::ConnectError> {
@@ -52,6 +88,7 @@ fn unreachable(config: &Config, reason: &str) -> Findings {
         skip("nats clock"),
         skip("streams"),
         skip("log store"),
+        skip("log holes"),
     ];
     Findings { checks, heads: Vec::new() }
 }

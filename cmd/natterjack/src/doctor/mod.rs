@@ -71,7 +71,7 @@ impl Check {
 /// Fails (exit code 1) when a check failed; warnings do not.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let environment = Environment::load(&options.target)?;
-    let checks = examine(&environment).await;
+    let checks = Box::pin(examine(&environment)).await;
     let ok = checks.iter().all(|c| c.status != Status::Failed);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&Report { ok, checks })?);
@@ -91,10 +91,18 @@ async fn examine(environment: &Environment) -> Vec<Check> {
     );
     checks.extend(log.checks);
     checks.extend(database.checks);
-    checks.push(lag(&log.heads, database.checkpoints.as_deref()));
+    let checkpoints = database.checkpoints.as_deref();
+    let damage = log::after_checkpoints(&settings.log, checkpoints.unwrap_or_default()).await;
+    checks.push(projector(damage, lag(&log.heads, checkpoints)));
     checks.push(disk::check(environment.data.as_deref()));
     checks.push(public);
     checks
+}
+
+/// A projector that cannot go on is worse than one that is behind.
+fn projector(damage: Option<String>, lag: Check) -> Check {
+    let hint = "the projector is halted: bring the stream back from another replica or a backup; see docs/operations.md";
+    damage.map_or(lag, |damage| Check::failed("projector", damage, hint))
 }
 
 /// More than a projector that keeps up is ever behind.
