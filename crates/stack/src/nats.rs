@@ -1,6 +1,12 @@
 //! A private nats-server with the configuration of `nats/`.
 
-use std::{ffi::OsString, fs, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -201,6 +207,11 @@ impl NatsServer {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Where it keeps the streams, among others.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
     }
 
     pub fn log_path(&self) -> PathBuf {

@@ -67,8 +67,30 @@ impl<N> Site<N> {
 
     /// Starts a projector and waits until it is ready.
     pub async fn projector_process(&self) -> ProjectorProcess {
-        let settings = self.settings("natterjack_projector");
-        ProjectorProcess { program: Program::start(self, "projector", settings).await }
+        let projector = self.projector_process_starting(&[]);
+        projector.program.ready(self, "projector").await;
+        projector
+    }
+
+    /// Starts a projector, with settings of its own, that need not get ready.
+    pub fn projector_process_starting(&self, own: &[(&str, &str)]) -> ProjectorProcess {
+        let mut settings = self.settings("natterjack_projector");
+        settings.extend(own.iter().map(|(name, value)| (format!("NATTERJACK_{name}"), (*value).to_owned())));
+        ProjectorProcess { program: Program::spawn("projector", settings) }
+    }
+
+    /// What a command of the operators' says, and whether it went well.
+    pub async fn natterjack(&self, arguments: &[&str]) -> (bool, String) {
+        let url = |role| self.settings(role)["NATTERJACK_POSTGRES_URL"].clone();
+        let output = tokio::process::Command::new(binary("natterjack"))
+            .args(arguments)
+            .envs(self.settings("natterjack_projector"))
+            .env("NATTERJACK_POSTGRES_MIGRATOR_URL", url("natterjack_migrator"))
+            .kill_on_drop(true)
+            .output();
+        let output = output.await.expect("the command runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 }
 
@@ -115,8 +137,14 @@ impl Program {
     async fn start<N>(
         site: &Site<N>,
         name: &str,
-        mut settings: std::collections::BTreeMap<String, String>,
+        settings: std::collections::BTreeMap<String, String>,
     ) -> Self {
+        let program = Self::spawn(name, settings);
+        program.ready(site, name).await;
+        program
+    }
+
+    fn spawn(name: &str, mut settings: std::collections::BTreeMap<String, String>) -> Self {
         let ops_port = ports::free().expect("a port is free");
         settings.insert("NATTERJACK_OPS_LISTEN".into(), format!("127.0.0.1:{ops_port}"));
         let dir = TempDir::with_prefix(format!("{name}-")).expect("a directory can be made");
@@ -131,14 +159,16 @@ impl Program {
             last_signal: process::LastSignal::Kill,
         })
         .expect("the program starts");
-        let program = Self { process, ops_port, _dir: dir };
-        let ready = format!("http://127.0.0.1:{ops_port}/readyz");
+        Self { process, ops_port, _dir: dir }
+    }
+
+    async fn ready<N>(&self, site: &Site<N>, name: &str) {
+        let ready = format!("http://127.0.0.1:{}/readyz", self.ops_port);
         eventually(&format!("{name} to be ready"), async || {
             let answer = site.http.get(&ready).send().await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
-        program
     }
 }
 

@@ -49,6 +49,12 @@ impl SiteBuilder {
         site.expect("a site starts")
     }
 
+    /// The same with a nats-server that runs already.
+    pub async fn start_on(self, nats: NatsServer) -> Site {
+        let site = Site::start(async |_| Ok(nats), NatsServer::url, self.settings).await;
+        site.expect("a site starts")
+    }
+
     /// The same with three nats-servers, each of which has every stream.
     pub async fn start_with_cluster(self) -> Site<NatsCluster> {
         let settings = self.set("REPLICAS", 3).settings;
