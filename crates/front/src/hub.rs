@@ -2,7 +2,6 @@
 //! connected.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -12,7 +11,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use natterjack_domain::{RoomId, room::Room};
-use natterjack_eventlog::{Event, FollowError, Heads, Log, ReadError, Subject, Topic};
+use natterjack_eventlog::{Event, FollowError, Heads, ReadError, Subject, Topic};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -39,7 +38,11 @@ pub use handle::{CutOff, Handle, Refusal};
 pub use tail::Tail;
 
 use self::feed::Feeds;
-use crate::{config::HubConfig, store::Store};
+use crate::{
+    config::HubConfig,
+    outside::{HashMap, Log},
+    store::Store,
+};
 
 /// Requests that wait for a topic's task.
 const COMMANDS_WAITING: usize = 64;

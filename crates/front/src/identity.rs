@@ -1,7 +1,6 @@
 //! Accounts as the front uses them: identity, and the word to all fronts when a session ends.
 
 use natterjack_domain::{SessionId, UserId};
-use natterjack_eventlog::Log;
 use natterjack_identity::{
     Email, Identity, InvalidEmail, InvalidPassword, InvalidUsername, Login, LoginError, Password,
     RefreshError, RegisterError, Registration, SessionError, Username,
@@ -11,7 +10,7 @@ use natterjack_wire::{
     rest::{LoginRequest, LoginResponse, RegisterRequest},
 };
 
-use crate::{fault::Fault, revocation::Revocations};
+use crate::{fault::Fault, outside::Log, revocation::Revocations};
 
 pub struct Accounts {
     identity: Identity,

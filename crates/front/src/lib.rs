@@ -13,6 +13,7 @@ mod identity;
 mod limit;
 mod messages;
 pub mod metrics;
+mod outside;
 mod position;
 mod projected;
 mod registry;

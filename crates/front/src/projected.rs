@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use natterjack_eventlog::{Log, Topic};
+use natterjack_eventlog::Topic;
 use natterjack_wire::{ErrorCode, Position};
 use tokio::{
     select,
@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{fault::Fault, store::Store};
+use crate::{fault::Fault, outside::Log, store::Store};
 
 /// Postgres is asked, once for all who wait, when the projector's word did not come: it is sent at most once.
 const ASK_EVERY: Duration = Duration::from_millis(250);

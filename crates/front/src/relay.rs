@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use natterjack_domain::user;
-use natterjack_eventlog::{AppendError, Log, NewEvent, Subject};
+use natterjack_eventlog::{AppendError, NewEvent, Subject};
 use natterjack_identity::{
     Identity,
     outbox::{OutboxEvent, USER_REGISTERED},
@@ -11,6 +11,8 @@ use natterjack_identity::{
 use natterjack_wire::Fact;
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::outside::Log;
 
 /// Another front's facts are taken over when it died before it could.
 const TICK: Duration = Duration::from_secs(2);

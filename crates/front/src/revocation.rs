@@ -11,7 +11,6 @@ use std::{
 
 use futures_util::StreamExt;
 use natterjack_domain::SessionId;
-use natterjack_eventlog::Log;
 use natterjack_identity::Identity;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::Registry;
+use crate::{outside::Log, registry::Registry};
 
 const SUBJECT: &str = "live.revoked";
 /// Words can be lost, also while every connection stands.

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use natterjack_eventlog::{Log, OpenError};
+use natterjack_eventlog::OpenError;
 use natterjack_identity::{Clock, Identity};
 use natterjack_runtime::{
     lifecycle::Shutdown,
@@ -21,6 +21,7 @@ use crate::{
     hub::Hub,
     identity::Accounts,
     limit::Limiter,
+    outside::Log,
     projected::Projected,
     registry::Registry,
     relay,

@@ -55,7 +55,7 @@ impl Store {
                 () = stop.cancelled() => return,
                 _ = every.tick() => {}
             }
-            match self.query(async |c| readmodel::probe(&c).await).await {
+            match self.probe().await {
                 Ok(()) => {
                     self.away.store(false, Ordering::Relaxed);
                     check.ready();
@@ -77,12 +77,12 @@ impl Store {
     async fn try_query<T>(
         &self,
         epoch: &str,
-        queries: impl AsyncFnOnce(Connection) -> Result<AsOf<T>, readmodel::Error>,
+        query: impl Future<Output = Result<AsOf<T>, readmodel::Error>>,
     ) -> Option<(u64, T)> {
         if self.is_away() {
             return None;
         }
-        match self.query(queries).await {
+        match query.await {
             Ok(found) if found.as_of.epoch == epoch => Some((found.as_of.seq, found.value)),
             Ok(_) => None,
             Err(error) => {
@@ -99,8 +99,7 @@ impl Store {
     /// incarnation of the stream.
     pub async fn room_state(&self, room: RoomId, epoch: &str) -> Option<(u64, Vec<Event>)> {
         let stream = Topic::Room(room).stream(self.streams);
-        let (as_of, found) =
-            self.try_query(epoch, async |c| events::room_state_events(&c, stream, room).await).await?;
+        let (as_of, found) = self.try_query(epoch, self.state_events(stream, room)).await?;
         Some((as_of, found.into_iter().map(|event| stored(Topic::Room(room), event)).collect()))
     }
 
@@ -114,12 +113,8 @@ impl Store {
     ) -> Option<(u64, Vec<Event>)> {
         let stream = topic.stream(self.streams);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let (as_of, events) = self
-            .try_query(epoch, async |c| match topic {
-                Topic::Room(room) => events::events_after(&c, stream, room, after, limit).await,
-                Topic::User(user) => events::feed_after(&c, stream, user, after, limit).await,
-            })
-            .await?;
+        let found = self.try_query(epoch, self.topic_events(stream, topic, after, limit));
+        let (as_of, events) = found.await?;
         Some((as_of, events.into_iter().map(|event| stored(topic, event)).collect()))
     }
 

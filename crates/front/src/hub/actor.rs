@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt};
 use natterjack_domain::{UserId, room};
-use natterjack_eventlog::{Event, Kind, Live, Signal};
+use natterjack_eventlog::{Event, Kind, Signal};
 use natterjack_wire::{Fact, ServerFrame, StoredEvent, frame::Ephemeral};
 use tokio::{
     select,
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     metrics,
+    outside::Live,
     position::Reached,
     ws::{encode, outbox::Lag},
 };
@@ -87,7 +88,7 @@ impl Actor {
                 self.idle_since = Instant::now();
             }
             Command::Check { heads, connection } => {
-                self.tail.age(std::time::Instant::now());
+                self.tail.age(Instant::now());
                 // The heads came over the same connection: live events up to them are here already.
                 while self.chain.is_behind(heads)
                     && let Some(signal) = self.live.next().now_or_never().flatten()

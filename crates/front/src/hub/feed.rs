@@ -2,17 +2,14 @@
 //! for hours, and there are thousands. One task hands all live events to their feeds, which write them to their
 //! members' sockets.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::BytesMut;
 use natterjack_domain::UserId;
-use natterjack_eventlog::{Event, FeedId, Heads, Log, ReadError, Signal, Subject, Topic};
+use natterjack_eventlog::{Event, FeedId, Heads, ReadError, Signal, Subject, Topic};
 use natterjack_wire::{
     ServerFrame,
     frame::{Ephemeral, Membership, ResetReason},
@@ -31,6 +28,7 @@ use super::{
 };
 use crate::{
     metrics,
+    outside::{self, HashMap, Log},
     position::Reached,
     ws::{encode, outbox::Lag},
 };
@@ -38,7 +36,7 @@ use crate::{
 /// The feeds of a front.
 pub(super) struct Feeds {
     log: Log,
-    live: natterjack_eventlog::Feeds,
+    live: outside::Feeds,
     signals: Mutex<Option<mpsc::Receiver<(UserId, Signal)>>>,
     /// A feed lives as long as a connection holds it.
     served: Mutex<HashMap<UserId, Weak<Feed>>>,
@@ -123,7 +121,7 @@ impl Feeds {
 
     /// Compares all feeds with the log: a lost last event shows nowhere else.
     pub async fn compare_heads(&self) {
-        let mut by_stream: HashMap<u16, Vec<Arc<Feed>>> = HashMap::new();
+        let mut by_stream: HashMap<u16, Vec<Arc<Feed>>> = HashMap::default();
         for feed in self.served() {
             by_stream.entry(self.log.stream_of(Topic::User(feed.user))).or_default().push(feed);
         }

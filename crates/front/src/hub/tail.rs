@@ -1,9 +1,6 @@
 //! The last events of a topic, ready to be sent again.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use natterjack_domain::{
@@ -12,6 +9,7 @@ use natterjack_domain::{
 };
 use natterjack_wire::{Fact, StoredEvent};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::ws::encode;
 

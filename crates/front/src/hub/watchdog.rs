@@ -1,7 +1,7 @@
 //! Compares the heads of all served topics with the log: what is republished is sent at most once, and a
 //! lost last event shows nowhere else. Also notices when the log is another one.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use natterjack_domain::RoomId;
 use natterjack_eventlog::{HEADS_MAX_SUBJECTS, Heads, Topic};
@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Hub, Opening};
+use crate::outside::HashMap;
 
 /// Between two rounds, however many gaps there are.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,6 +28,7 @@ impl Hub {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = period.tick() => {}
                 changed = link.changed() => if changed.is_err() { return },
@@ -77,7 +79,7 @@ impl Hub {
     }
 
     async fn compare_heads(&self) {
-        let mut by_stream: HashMap<u16, Vec<Arc<Handle>>> = HashMap::new();
+        let mut by_stream: HashMap<u16, Vec<Arc<Handle>>> = HashMap::default();
         for handle in self.served() {
             by_stream.entry(self.0.log.stream_of(handle.topic)).or_default().push(handle);
         }

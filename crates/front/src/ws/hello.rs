@@ -36,6 +36,7 @@ pub(super) async fn open(
     bearer: Option<Claims>,
 ) -> Result<(Session, Registration, Hello), End> {
     let hello = select! {
+        biased;
         hello = timeout(context.config.hello_timeout, await_hello(socket, outbox)) => match hello {
             Ok(hello) => hello?,
             Err(_) => return Err(End::Close(CloseCode::Heartbeat)),

@@ -9,12 +9,12 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use natterjack_eventlog::Topic;
 use parking_lot::Mutex;
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, time::timeout};
+use tokio::{sync::Notify, time::timeout};
 
-use crate::position::Reached;
+use crate::{outside::WriteHalf, position::Reached};
 
 pub struct Outbox {
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     queue: Mutex<Queue>,
     /// The backlog has become non-empty, or a topic lags, or the outbox was closed.
     changed: Notify,
@@ -48,7 +48,7 @@ impl Lag {
 }
 
 impl Outbox {
-    pub fn new(socket: OwnedWriteHalf, limit_bytes: usize) -> Self {
+    pub fn new(socket: WriteHalf, limit_bytes: usize) -> Self {
         Self { socket, queue: Mutex::default(), changed: Notify::new(), drained: Notify::new(), limit_bytes }
     }
 

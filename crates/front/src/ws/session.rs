@@ -1,6 +1,6 @@
 //! One client's connection, from `hello` to the close.
 
-use std::{collections::HashMap, io, pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -30,6 +30,7 @@ use crate::{
     fault::Fault,
     hub::{Followed, Member},
     metrics,
+    outside::{HashMap, ReadHalf, WriteHalf},
     registry::Registration,
 };
 
@@ -95,10 +96,23 @@ impl Connection {
             }
         };
         let (read, write) = parts.io.into_inner().into_split();
+        Self::greet(context, read, write, &parts.read_buf, bearer, held).await
+    }
+
+    /// `begun`: bytes that were read together with the upgrade request.
+    pub(super) async fn greet(
+        context: Arc<Context>,
+        read: ReadHalf,
+        write: WriteHalf,
+        begun: &[u8],
+        bearer: Option<Claims>,
+        held: Held,
+    ) -> Option<(Self, Box<Hello>)> {
         let limits = &context.config;
         let outbox = Arc::new(Outbox::new(write, limits.outbox_max_bytes));
-        let mut socket = Socket::new(read, &parts.read_buf, outbox.clone(), limits.frame_max_bytes);
+        let mut socket = Socket::new(read, begun, outbox.clone(), limits.frame_max_bytes);
         let opened = select! {
+            biased;
             opened = hello::open(&context, &mut socket, &outbox, bearer) => opened,
             driven = outbox.drive(limits.stall_timeout) => Err(End::of(driven)),
         };
@@ -117,6 +131,7 @@ impl Connection {
         let stall_limit = self.session.context.config.stall_timeout;
         let outbox = self.session.member.outbox.clone();
         select! {
+            biased;
             // Also while a request waits, for a client that does not read its answers.
             code = &mut self.registration.close => End::Close(code.unwrap_or(CloseCode::Drain)),
             end = self.session.run(&mut self.socket, hello) => end,
@@ -172,7 +187,7 @@ impl Session {
             login: claims.session,
             member,
             expires: Instant::now() + context.until(claims.expires_at),
-            topics: HashMap::new(),
+            topics: HashMap::default(),
             read_marks: Arc::default(),
             in_flight: Arc::new(Semaphore::new(context.config.sends_in_flight)),
             last_seen: Instant::now(),

@@ -12,7 +12,6 @@ use std::{
 use natterjack_wire::ErrorCode;
 use tokio::{
     io::{AsyncRead, ReadBuf, copy, sink},
-    net::tcp::OwnedReadHalf,
     task::coop::consume_budget,
 };
 
@@ -21,6 +20,8 @@ use super::{
     encode,
     outbox::Outbox,
 };
+
+use crate::outside::ReadHalf;
 
 /// Read at once, at most.
 const READ_BYTES: usize = 16 << 10;
@@ -33,7 +34,7 @@ thread_local! {
 }
 
 pub struct Socket {
-    read: OwnedReadHalf,
+    read: ReadHalf,
     outbox: Arc<Outbox>,
     decoder: Decoder,
 }
@@ -50,7 +51,7 @@ pub enum Incoming {
 
 impl Socket {
     /// `begun`: bytes that were read together with the upgrade request.
-    pub fn new(read: OwnedReadHalf, begun: &[u8], outbox: Arc<Outbox>, max_bytes: usize) -> Self {
+    pub fn new(read: ReadHalf, begun: &[u8], outbox: Arc<Outbox>, max_bytes: usize) -> Self {
         let mut decoder = Decoder::new(max_bytes);
         decoder.push(begun);
         Self { read, outbox, decoder }
