@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natterjack_eventlog::{Log, Topic};
+use natterjack_eventlog::Topic;
 use natterjack_wire::{
     Position,
     frame::{Ephemeral, Membership},
@@ -10,7 +10,7 @@ use natterjack_wire::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::debug;
 
-use crate::{apply::Applied, fold::Notice};
+use crate::{apply::Applied, fold::Notice, outside::Log};
 
 /// A change older than this is nobody's news: a projector that catches up keeps it to itself.
 const NOTICE_AGE_MAX: Duration = Duration::from_mins(1);

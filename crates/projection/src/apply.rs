@@ -1,20 +1,17 @@
 //! Applies a batch of one stream, exactly once.
 
-use deadpool_postgres::{GenericClient, Transaction};
-use futures_util::try_join;
-use natterjack_database::{Connection, Error};
+use natterjack_database::Error;
 
 use crate::{
-    batch::{self, Folded, LIVE},
+    batch::{self, Folded},
+    checkpoints,
     entry::Entry,
     fold::{Fold, Keys, Notice, Repeats},
     load,
-    number::{self, signed, unsigned},
+    outside::{Connection, Transaction},
+    refusal::is_poison,
     write,
 };
-
-/// Held, shared, by whoever changes the live read tables; alone by whoever swaps them ("njprojct").
-pub const LIVE_LOCK: i64 = 0x6e6a_7072_6f6a_6374;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -74,20 +71,11 @@ impl Checkpoints {
 /// After the read tables were emptied this is 0: the stream is read again, and only those tables change.
 pub async fn open(client: &mut Connection, stream: u16, epoch: &str) -> Result<u64, ApplyError> {
     let work = client.transaction().await?;
-    begin(&work).await?;
-    for table in ["log.checkpoints", "checkpoints"] {
-        // While nothing was ever applied, any epoch will do.
-        let sql = format!(
-            "INSERT INTO {table} AS c (stream, epoch, seq) VALUES ($1, $2, 0)
-             ON CONFLICT (stream) DO UPDATE SET epoch = EXCLUDED.epoch
-             WHERE c.seq = 0 AND c.epoch <> EXCLUDED.epoch"
-        );
-        let statement = work.prepare_cached(&sql).await?;
-        work.execute(&statement, &[&number::stream(stream), &epoch]).await?;
-    }
-    let checkpoints = lock(&work, stream, epoch).await?;
+    checkpoints::begin(&work).await?;
+    checkpoints::make(&work, stream, epoch).await?;
+    let reached = lock(&work, stream, epoch).await?.reached();
     work.commit().await?;
-    Ok(checkpoints.reached())
+    Ok(reached)
 }
 
 /// Applies `entries`, which follow each other without a gap, in one transaction with both checkpoints.
@@ -102,7 +90,7 @@ pub async fn apply(
     entries: &[Entry],
 ) -> Result<Applied, ApplyError> {
     match transact(client, stream, epoch, entries, Care::None).await {
-        Err(ApplyError::Database(Error::Query(error))) if batch::is_poison(&error) => {
+        Err(ApplyError::Database(Error::Query(error))) if is_poison(&error) => {
             transact(client, stream, epoch, entries, Care::All).await
         }
         done => done,
@@ -125,7 +113,7 @@ async fn transact(
     care: Care,
 ) -> Result<Applied, ApplyError> {
     let mut work = client.transaction().await?;
-    begin(&work).await?;
+    checkpoints::begin(&work).await?;
     let before = lock(&work, stream, epoch).await?;
     let last = check(&before, entries)?;
     let folded = match care {
@@ -158,35 +146,23 @@ async fn transact(
         }
     };
     let now = Checkpoints { log: before.log.max(last), read: before.read.max(last) };
-    advance(&work, stream, &now).await?;
+    checkpoints::advance(&work, stream, now.log, now.read).await?;
     work.commit().await?;
     let (parked, notices) = (folded.parked.len(), folded.notices);
     Ok(Applied { seq: last, events: entries.len(), parked, notices })
 }
 
-/// A statement of its own, before all others: names are looked up after a swap that it may have waited for.
-async fn begin(work: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    let lock = format!("SELECT pg_advisory_xact_lock_shared({LIVE_LOCK})");
-    try_join!(batch::begin(work, LIVE), work.batch_execute(&lock))?;
-    Ok(())
-}
-
 /// Reads the checkpoints and keeps others from moving them.
 async fn lock(work: &Transaction<'_>, stream: u16, epoch: &str) -> Result<Checkpoints, ApplyError> {
-    const SQL: &str =
-        "SELECT l.epoch, l.seq, r.epoch, r.seq FROM log.checkpoints l JOIN checkpoints r USING (stream)
-                       WHERE stream = $1 FOR UPDATE";
-    let statement = work.prepare_cached(SQL).await?;
-    let row = work.query_opt(&statement, &[&number::stream(stream)]).await?;
+    let stored = checkpoints::lock(work, stream).await?;
     // Gone since `open`: the tables were emptied or replaced.
-    let row = row.ok_or(ApplyError::Superseded { reached: 0 })?;
-    for column in [0, 2] {
-        let stored: String = row.try_get(column)?;
+    let [(log_epoch, log), (read_epoch, read)] = stored.ok_or(ApplyError::Superseded { reached: 0 })?;
+    for stored in [log_epoch, read_epoch] {
         if stored != epoch {
             return Err(ApplyError::EpochChanged { stored, found: epoch.to_owned() });
         }
     }
-    Ok(Checkpoints { log: unsigned(row.try_get(1)?), read: unsigned(row.try_get(3)?) })
+    Ok(Checkpoints { log, read })
 }
 
 /// The last sequence of a batch that can be applied now.
@@ -208,16 +184,6 @@ fn check(before: &Checkpoints, entries: &[Entry]) -> Result<u64, ApplyError> {
 /// The entries after the sequence `seq`.
 fn after(entries: &[Entry], seq: u64) -> &[Entry] {
     &entries[entries.partition_point(|entry| entry.seq <= seq)..]
-}
-
-/// Moves the checkpoints, which the caller has locked and compared.
-async fn advance(work: &Transaction<'_>, stream: u16, to: &Checkpoints) -> Result<(), tokio_postgres::Error> {
-    const SQL: &str =
-        "WITH kept AS (UPDATE log.checkpoints SET seq = $2, updated_at = now() WHERE stream = $1)
-                       UPDATE checkpoints SET seq = $3 WHERE stream = $1";
-    let statement = work.prepare_cached(SQL).await?;
-    work.execute(&statement, &[&number::stream(stream), &signed(to.log), &signed(to.read)]).await?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,37 +1,22 @@
 //! Folds entries into the rows of one schema, within the caller's transaction.
 
-use deadpool_postgres::{GenericClient, Transaction};
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::Error;
 use tracing::error;
 
 use crate::{
     entry::Entry,
     fold::{Changes, Keys, Notice, Parked, Repeats, fold},
-    load, write,
+    load,
+    outside::Transaction,
+    refusal::{is_poison, is_repeat},
+    write,
 };
-
-/// The schema that the fronts read.
-pub const LIVE: &str = "read";
-/// The index that holds a message's id once in its room.
-const MESSAGE_KEY: &str = "messages_mid_key";
 
 /// What folding did, apart from the rows.
 #[derive(Debug, Default)]
 pub struct Folded {
     pub parked: Vec<Parked>,
     pub notices: Vec<Notice>,
-}
-
-/// Prepares a transaction for folding into `schema`.
-///
-/// Every statement finds its rows by key. A plan made while a table was small, or before it was ever
-/// analysed, must not read all of it when it has grown.
-pub async fn begin(work: &impl GenericClient, schema: &str) -> Result<(), Error> {
-    let settings = format!(
-        "SET LOCAL search_path TO {schema}; SET LOCAL enable_seqscan = off;
-         SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-    );
-    work.batch_execute(&settings).await
 }
 
 /// Folds `entries`. When Postgres refuses what an event holds, folds them in halves, and halves of those, until the event
@@ -92,19 +77,4 @@ impl From<Changes> for Folded {
     fn from(Changes { parked, notices, .. }: Changes) -> Self {
         Self { parked, notices }
     }
-}
-
-/// Whether a message of the batch was posted before.
-fn is_repeat(error: &Error) -> bool {
-    let error = error.as_db_error();
-    error.is_some_and(|error| {
-        *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some(MESSAGE_KEY)
-    })
-}
-
-/// Whether the error is about what was to be stored: data exceptions (22), constraints (23), limits of a
-/// row or an index (54). Anything else is about the server, and the same batch is tried again.
-pub fn is_poison(error: &Error) -> bool {
-    let class = error.code().map(|state| &state.code()[..2]);
-    matches!(class, Some("22" | "23" | "54"))
 }

@@ -1,18 +1,12 @@
 //! Follows one stream for as long as the process lives.
 
-use std::{
-    error::Error,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use deadpool_postgres::GenericClient as _;
-use natterjack_database::{Connection, Pool};
-use natterjack_eventlog::{Log, NotAnEvent, ReadError, Reader, Run, StreamError};
+use natterjack_eventlog::{NotAnEvent, ReadError, Run, StreamError};
 use natterjack_runtime::lifecycle::Shutdown;
 use tokio::{
     select,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
@@ -20,10 +14,12 @@ use tracing::{debug, error, info, warn};
 use crate::{
     announce,
     apply::{Applied, ApplyError, Hole, apply, open},
+    checkpoints,
     config::Pace,
     entry::{self, Entry},
     health::Health,
-    metrics, number,
+    metrics,
+    outside::{Connection, Log, Pool, Reader, discard},
     recheck::Recheck,
 };
 
@@ -123,6 +119,7 @@ impl Follower {
         while !self.shutdown.is_draining() {
             let since = Instant::now();
             let failed = select! {
+                biased;
                 result = self.follow() => result,
                 () = self.shutdown.stopping() => return,
             };
@@ -176,8 +173,7 @@ impl Follower {
             }
             Err(error) => Err(error.into()),
         };
-        // A connection that an error left behind may be in the middle of anything.
-        drop(deadpool_postgres::Object::take(client));
+        discard(client);
         result
     }
 
@@ -200,6 +196,7 @@ impl Follower {
                     self.working();
                 }
                 let next = select! {
+                    biased;
                     next = self.next(reader) => next?,
                     () = self.shutdown.draining() => return Ok(()),
                 };
@@ -210,7 +207,7 @@ impl Follower {
             // While Postgres works on one batch, the log gives the next, which is decoded too.
             let pause = if batch.more { Duration::ZERO } else { self.pace.batch_interval };
             let next = AbortOnDropHandle::new(tokio::spawn(async move {
-                sleep_until((begun + pause).into()).await;
+                sleep_until(begun + pause).await;
                 read(reader, max).await
             }));
             let applying = Box::pin(apply(client, self.stream, &place.epoch, &batch.entries));
@@ -263,7 +260,9 @@ impl Follower {
 
     /// Whether the log still holds what was applied last: after the loss of its end it gives out the same sequences again.
     async fn check_anchor(&self, client: &Connection, applied: u64) -> Result<(), FollowError> {
-        let copied = self.pool.bounded(stored_at(client, self.stream, applied)).await?;
+        let asking =
+            async { Ok::<_, ApplyError>(checkpoints::copied_at(client, self.stream, applied).await?) };
+        let copied = self.pool.bounded(asking).await?;
         let Some(copied) = copied else { return Ok(()) };
         match self.log.again(self.stream, applied).await? {
             Some(Ok(event)) if event.ts != copied => Err(FollowError::Rewritten { seq: applied }),
@@ -340,14 +339,6 @@ impl Follower {
         place.behind_at = behind_at;
         Ok(stands_still.then_some(last))
     }
-}
-
-/// When the log stored the event at `seq`, as the second copy has it.
-async fn stored_at(client: &Connection, stream: u16, seq: u64) -> Result<Option<String>, ApplyError> {
-    const SQL: &str = "SELECT ts FROM log.events WHERE stream = $1 AND seq = $2 AND topic IS NOT NULL";
-    let statement = client.prepare_cached(SQL).await?;
-    let row = client.query_opt(&statement, &[&number::stream(stream), &number::signed(seq)]).await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Batch {

@@ -10,6 +10,7 @@
 mod announce;
 mod apply;
 mod batch;
+mod checkpoints;
 mod config;
 mod copy;
 mod entry;
@@ -21,8 +22,10 @@ mod health;
 mod load;
 pub mod metrics;
 mod number;
+mod outside;
 mod rebuild;
 mod recheck;
+mod refusal;
 mod replay;
 mod run;
 mod verify;

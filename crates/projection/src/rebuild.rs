@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 use tracing::{info, warn};
 
 use crate::{
-    apply::LIVE_LOCK,
+    checkpoints::LIVE_LOCK,
     replay::{Progress, Replay, ReplayError, finish},
 };
 

@@ -1,7 +1,9 @@
 //! Looks at the streams again after the connection to the log was lost, once for all followers.
 
-use natterjack_eventlog::{Log, StreamError};
+use natterjack_eventlog::StreamError;
 use tokio::sync::Mutex;
+
+use crate::outside::Log;
 
 /// The gaps of the connection at the last check.
 #[derive(Default)]

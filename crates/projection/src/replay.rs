@@ -12,6 +12,7 @@ use crate::{
     batch,
     entry::Entry,
     number::{signed, unsigned},
+    write,
 };
 
 /// Events folded in one transaction.
@@ -90,7 +91,7 @@ impl Replay {
         loop {
             let before = done;
             let work = self.client.transaction().await?;
-            batch::begin(&work, self.name).await?;
+            write::begin(&work, self.name).await?;
             let goals = goals(&work, self.goal).await?;
             work.commit().await?;
             let total = goals.iter().map(|goal| unsigned(goal.seq)).sum();
@@ -109,7 +110,7 @@ impl Replay {
 
     async fn step(&mut self, goal: &Goal) -> Result<Option<u64>, Error> {
         let mut work = self.client.transaction().await?;
-        batch::begin(&work, self.name).await?;
+        write::begin(&work, self.name).await?;
         let events = step(&mut work, goal).await?;
         work.commit().await?;
         Ok(events)
@@ -124,7 +125,7 @@ impl Replay {
 
 /// What is left, within one transaction of the caller's. Its search path is that of the replay then.
 pub async fn finish(work: &mut Transaction<'_>, name: &str, goal: &str) -> Result<(), Error> {
-    batch::begin(work, name).await?;
+    write::begin(work, name).await?;
     for goal in goals(work, goal).await? {
         while step(work, &goal).await?.is_some() {}
     }

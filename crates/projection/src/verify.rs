@@ -5,7 +5,7 @@ use natterjack_database::Pool;
 use tokio_postgres::{Error, IsolationLevel};
 
 use crate::{
-    batch::LIVE,
+    checkpoints::LIVE,
     number::unsigned,
     replay::{Progress, Replay, ReplayError, TABLES, finish},
 };

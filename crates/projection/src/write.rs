@@ -22,6 +22,18 @@ use crate::{
 
 type Columns<'a> = [&'a (dyn ToSql + Sync)];
 
+/// Prepares a transaction for folding into `schema`.
+///
+/// Every statement finds its rows by key. A plan made while a table was small, or before it was ever
+/// analysed, must not read all of it when it has grown.
+pub async fn begin(work: &impl GenericClient, schema: &str) -> Result<(), Error> {
+    let settings = format!(
+        "SET LOCAL search_path TO {schema}; SET LOCAL enable_seqscan = off;
+         SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+    );
+    work.batch_execute(&settings).await
+}
+
 async fn put(work: &Transaction<'_>, sql: &str, columns: &Columns<'_>) -> Result<(), Error> {
     let statement = work.prepare_cached(sql).await?;
     work.execute(&statement, columns).await?;
