@@ -1,22 +1,23 @@
-//! Looks at the streams again after the connection to the log was lost, once for all followers.
+//! Looks at the streams again, once for all followers that ask at the same time.
 
 use natterjack_eventlog::StreamError;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::outside::Log;
 
-/// The gaps of the connection at the last check.
+/// When the last check began that came to an end.
 #[derive(Default)]
-pub struct Recheck(Mutex<Option<u64>>);
+pub struct Recheck(Mutex<Option<Instant>>);
 
 impl Recheck {
-    /// Checks server, streams and epochs if the connection was made anew since the last time.
+    /// Checks server, streams and epochs as they are now: a stream can be made again without any connection being lost.
     pub async fn run(&self, log: &Log) -> Result<(), StreamError> {
+        let asked = Instant::now();
         let mut checked = self.0.lock().await;
-        let gaps = log.link().borrow().gaps;
-        if *checked != Some(gaps) {
+        if checked.is_none_or(|begun| begun < asked) {
+            let begun = Instant::now();
             log.recheck().await?;
-            *checked = Some(gaps);
+            *checked = Some(begun);
         }
         Ok(())
     }
