@@ -54,28 +54,33 @@ pub struct Applied {
 
 /// The checkpoints of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Checkpoints {
+pub struct Checkpoints {
     log: u64,
     read: u64,
 }
 
 impl Checkpoints {
     /// What is to be applied next lies behind this.
-    fn reached(&self) -> u64 {
+    pub fn reached(&self) -> u64 {
         self.log.min(self.read)
+    }
+
+    /// Up to here something was made of the stream.
+    pub fn farthest(&self) -> u64 {
+        self.log.max(self.read)
     }
 }
 
-/// The sequence after which stream `stream` is to be applied. Makes its checkpoints if it is new.
+/// The checkpoints of stream `stream`. Makes them if it is new.
 ///
-/// After the read tables were emptied this is 0: the stream is read again, and only those tables change.
-pub async fn open(client: &mut Connection, stream: u16, epoch: &str) -> Result<u64, ApplyError> {
+/// After the read tables were emptied it is to be applied after 0: the stream is read again, and only those tables change.
+pub async fn open(client: &mut Connection, stream: u16, epoch: &str) -> Result<Checkpoints, ApplyError> {
     let work = client.transaction().await?;
     checkpoints::begin(&work).await?;
     checkpoints::make(&work, stream, epoch).await?;
-    let reached = lock(&work, stream, epoch).await?.reached();
+    let checkpoints = lock(&work, stream, epoch).await?;
     work.commit().await?;
-    Ok(reached)
+    Ok(checkpoints)
 }
 
 /// Applies `entries`, which follow each other without a gap, in one transaction with both checkpoints.

@@ -104,6 +104,8 @@ impl Batch {
 struct Place {
     epoch: Arc<str>,
     applied: u64,
+    /// The tables were made from the stream up to here: it cannot end before.
+    farthest: u64,
     lag_asked: Option<Instant>,
     /// Where it was when there was more in the stream and nothing to read.
     behind_at: Option<u64>,
@@ -163,10 +165,12 @@ impl Follower {
         let mut client = self.pool.get().await?;
         let opened = self.pool.bounded(open(&mut client, self.stream, &epoch)).await;
         let result = match opened {
-            Ok(applied) => {
+            Ok(checkpoints) => {
+                let (applied, farthest) = (checkpoints.reached(), checkpoints.farthest());
                 info!(stream = self.stream, applied, "following");
-                let place = Place { epoch, applied, lag_asked: None, behind_at: None, is_at_end: false };
-                match self.check_anchor(&client, applied).await {
+                let place =
+                    Place { epoch, applied, farthest, lag_asked: None, behind_at: None, is_at_end: false };
+                match self.check_anchor(&client, farthest).await {
                     Ok(()) => Box::pin(self.loop_over(&mut client, place)).await,
                     Err(error) => Err(error),
                 }
@@ -308,8 +312,7 @@ impl Follower {
         metrics::halted(self.stream, false);
     }
 
-    /// The connection may have been lost before the reader was there, which ends with it later; the stream may be another
-    /// one since.
+    /// The stream may have become another one before the reader was there, which ends with it later.
     async fn check_epoch(&self, place: &Place) -> Result<(), FollowError> {
         self.recheck.run(&self.log).await?;
         let found = self.log.epoch(self.stream);
@@ -328,8 +331,9 @@ impl Follower {
         }
         place.lag_asked = Some(Instant::now());
         let last = self.log.last_seq(self.stream).await?;
-        if last < place.applied {
-            return Err(FollowError::Behind { last, applied: place.applied });
+        let applied = place.applied.max(place.farthest);
+        if last < applied {
+            return Err(FollowError::Behind { last, applied });
         }
         let seconds = next.and_then(|entry| announce::age(&entry.ts)).unwrap_or_default().as_secs_f64();
         metrics::lag(self.stream, last - place.applied, seconds);

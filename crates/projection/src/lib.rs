@@ -31,7 +31,7 @@ mod run;
 mod verify;
 mod write;
 
-pub use apply::{Applied, ApplyError, Hole, apply, open};
+pub use apply::{Applied, ApplyError, Checkpoints, Hole, apply, open};
 pub use config::{Config, Pace};
 pub use entry::Entry;
 pub use rebuild::rebuild;

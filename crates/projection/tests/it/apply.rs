@@ -57,8 +57,8 @@ async fn a_hole_and_another_epoch_are_refused_and_change_nothing() {
     assert!(matches!(other, Err(ApplyError::EpochChanged { .. })), "{other:?}");
     assert_eq!(world.tables().await, before);
     // A stream of which nothing was applied may be made again.
-    assert_eq!(open(&mut client, 1, "e1").await.unwrap(), 0);
-    assert_eq!(open(&mut client, 1, "e2").await.unwrap(), 0);
+    assert_eq!(open(&mut client, 1, "e1").await.unwrap().reached(), 0);
+    assert_eq!(open(&mut client, 1, "e2").await.unwrap().reached(), 0);
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl World {
     }
 
     pub async fn open(&self) -> u64 {
-        open(&mut self.projector().await, STREAM, EPOCH).await.unwrap()
+        open(&mut self.projector().await, STREAM, EPOCH).await.unwrap().reached()
     }
 
     pub async fn apply(&self, entries: &[Entry]) -> Result<Applied, ApplyError> {
