@@ -68,7 +68,7 @@ fn forget(mut socket: std::net::TcpStream) {
 }
 
 fn lag(after: u64) -> Lag {
-    Lag { topic: Topic::Room(RoomId::random()), epoch: None, reached: Reached::named(after) }
+    Lag { topic: Topic::Room(RoomId::random()), epoch: None, reached: Reached::named(after), reset: None }
 }
 
 /// Waits until nothing waits to be written: a reader that falls behind would make this a bench of queueing.

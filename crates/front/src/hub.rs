@@ -102,6 +102,12 @@ impl Hub {
         self.0.log.link().borrow().connected && self.0.feeds.link().borrow().connected
     }
 
+    /// How many rooms and feeds there are.
+    #[cfg(test)]
+    pub fn served_topics(&self) -> (usize, usize) {
+        (self.0.rooms.lock().len(), self.0.feeds.count())
+    }
+
     /// Completes as soon as feeds can be heard.
     pub async fn connected(&self) {
         // The connection ends after the hub.
@@ -162,14 +168,16 @@ impl Hub {
 
     fn forget(&self, handle: &Arc<Handle>) {
         let mut rooms = self.0.rooms.lock();
-        let current = rooms.get(&handle.room_id).and_then(Opening::peek);
-        if current.is_some_and(|opened| opened.as_ref().is_ok_and(|current| Arc::ptr_eq(current, handle))) {
+        let current = rooms.get(&handle.room_id).and_then(opened);
+        if current.is_some_and(|current| Arc::ptr_eq(&current, handle)) {
             rooms.remove(&handle.room_id);
         }
     }
 
     async fn begin(&self, id: RoomId) -> Result<Arc<Handle>, OpenError> {
         let (inner, topic) = (&self.0, Topic::Room(id));
+        // First: where the log is replaced meanwhile, the room is another incarnation's, and the watchdog sees it.
+        let epoch = inner.log.epoch_of(topic);
         let connection = inner.log.connection();
         // Follow first, then ask for the heads: nothing can fall between.
         let live = inner.log.follow(topic).await?;
@@ -185,7 +193,7 @@ impl Hub {
         let handle = Arc::new(Handle {
             room_id: id,
             topic,
-            epoch: inner.log.epoch_of(topic),
+            epoch,
             head: AtomicU64::new(chain.head()),
             room: RwLock::new(room),
             state_head: watch::Sender::new(heads.state),
@@ -244,6 +252,11 @@ impl Hub {
         fold(&mut room, newest.iter().rev().filter(|event| event.seq > at));
         Ok(room)
     }
+}
+
+/// The room, once it is open. An opening is over only for who asks it, and those who waited for it may have gone.
+fn opened(opening: &Opening) -> Option<Arc<Handle>> {
+    opening.clone().now_or_never()?.ok()
 }
 
 fn fold<'a>(room: &mut Room, events: impl Iterator<Item = &'a Event>) {

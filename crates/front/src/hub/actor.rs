@@ -194,7 +194,8 @@ impl Actor {
     /// back for the rest.
     pub fn flush(&mut self) {
         let (topic, epoch) = (self.handle.topic, &self.handle.epoch);
-        let lag = |after| Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(after) };
+        let lag =
+            |after| Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(after), reset: None };
         let had_members = !self.fanout.is_empty();
         let deliveries = self.fanout.flush(lag);
         if deliveries > 0 {
@@ -220,11 +221,16 @@ impl Actor {
             let _ = attach.done.send(Attached::Refused(rejection));
             return;
         }
-        if matches!(attach.answer, Answer::CatchUp)
-            && attach.after.is_some_and(|after| after < self.late_head)
-        {
-            let _ = attach.done.send(Attached::Outdated);
-            return;
+        if matches!(attach.answer, Answer::CatchUp) {
+            if self.fanout.has(attach.member.conn) {
+                // It fell behind, and has subscribed again since.
+                let _ = attach.done.send(Attached::Live);
+                return;
+            }
+            if attach.after.is_some_and(|after| after < self.late_head) {
+                let _ = attach.done.send(Attached::Outdated);
+                return;
+            }
         }
         if attach.done.is_closed() {
             // The connection ended meanwhile, and would never leave.
@@ -260,6 +266,7 @@ impl Actor {
             attach.member.outbox.push(&out.freeze());
         }
         let conn = attach.member.conn;
+        attach.member.outbox.forget_lag(self.handle.topic);
         match attach.after {
             Some(after) if after > self.chain.head() => self.fanout.add_ahead(attach.member, after),
             _ => self.fanout.add(attach.member),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use natterjack_domain::{MessageId, UserId, room::Rejection};
+use natterjack_domain::{MessageId, RoomId, UserId, room::Rejection};
 use natterjack_eventlog::{Heads, Topic};
 use natterjack_wire::{
     ServerFrame,
@@ -76,6 +76,8 @@ pub enum Answer {
     Welcome(Box<Welcome>),
     /// None: the connection was attached before and fell behind.
     CatchUp,
+    /// The connection was attached before, and starts anew.
+    Reset(ResetReason),
 }
 
 pub enum Attached {
@@ -94,15 +96,16 @@ pub(super) fn answer(attach: &Attach, topic: Topic, epoch: &str, head: u64) -> O
         Answer::CatchUp => return None,
         Answer::Sub { id } => ServerFrame::Ok(Reply {
             id: *id,
-            room: match topic {
-                Topic::Room(room) => Some(room),
-                Topic::User(_) => None,
-            },
+            room: room_of(topic),
             epoch: Some(epoch.to_owned()),
             head: Some(head),
             recovered: attach.recovered,
             ..Reply::default()
         }),
+        Answer::Reset(reason) => {
+            let room = room_of(topic);
+            ServerFrame::Reset { room, epoch: epoch.to_owned(), reason: *reason }
+        }
         Answer::Welcome(welcome) => {
             let mut welcome = (**welcome).clone();
             epoch.clone_into(&mut welcome.epoch);
@@ -112,4 +115,11 @@ pub(super) fn answer(attach: &Attach, topic: Topic, epoch: &str, head: u64) -> O
         }
     };
     Some(encode::frame(&frame))
+}
+
+fn room_of(topic: Topic) -> Option<RoomId> {
+    match topic {
+        Topic::Room(room) => Some(room),
+        Topic::User(_) => None,
+    }
 }

@@ -28,6 +28,10 @@ impl Fanout {
         self.members.iter().chain(self.ahead.iter().map(|(_, member)| member))
     }
 
+    pub fn has(&self, conn: ConnId) -> bool {
+        self.members().any(|member| member.conn == conn)
+    }
+
     /// A connection that is a member already is one afresh.
     pub fn add(&mut self, member: Member) {
         self.remove(member.conn);
@@ -117,11 +121,11 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let (_, write) = server.into_split();
-        (Member { conn, user: UserId::random(), outbox: Arc::new(Outbox::new(write, limit)) }, client)
+        (Member { conn, user: UserId::random(), outbox: Arc::new(Outbox::new(write.into(), limit)) }, client)
     }
 
     fn lag(after: u64) -> Lag {
-        Lag { topic: Topic::Room(RoomId::random()), epoch: None, reached: Reached::named(after) }
+        Lag { topic: Topic::Room(RoomId::random()), epoch: None, reached: Reached::named(after), reset: None }
     }
 
     /// Allocations of one flush to `count` members that read.

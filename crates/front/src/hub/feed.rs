@@ -104,6 +104,11 @@ impl Feeds {
         self.served.lock().values().filter_map(Weak::upgrade).collect()
     }
 
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.served.lock().len()
+    }
+
     /// Hands live events to their feeds until `stop`.
     /// `concerned` is told of each change to a room that a person here is told of.
     pub async fn run(&self, stop: CancellationToken, concerned: impl Fn(Membership)) {
@@ -169,11 +174,13 @@ impl Drop for Feed {
 impl Feed {
     async fn begin(&self) -> Result<Opened, OpenError> {
         let (log, topic) = (&self.of.log, Topic::User(self.user));
+        // As for a room.
+        let epoch = log.epoch_of(topic);
         // Follow first, then ask for the head: nothing can fall between.
         self.of.live.follow(self.id, self.user).await?;
         let head = log.heads(topic).await?.timeline;
         let state = Mutex::new(State { head, members: vec![], repairing: None, abandoned: false });
-        Ok(Opened { epoch: log.epoch_of(topic), state })
+        Ok(Opened { epoch, state })
     }
 
     fn opened(&self) -> &Opened {
@@ -261,7 +268,7 @@ impl Feed {
         state.head = event.seq;
         metrics::delivered(state.members.len());
         let epoch = &self.opened().epoch;
-        let lag = || Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(before) };
+        let lag = || Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(before), reset: None };
         state.members.retain(|member| member.outbox.push_events(&frame, lag));
     }
 
@@ -346,16 +353,13 @@ impl Feed {
         self.reset(ResetReason::GapTooLarge);
     }
 
-    /// Tells the members to start anew. A feed has no request for that: their sessions attach to the one that takes
-    /// its place, from now on.
+    /// Has the members start anew. A feed has no request for that: their sessions attach to the one that takes its place,
+    /// and tell them then.
     fn reset(&self, reason: ResetReason) {
-        let Opened { epoch, state } = self.opened();
-        let frame = encode::frame(&ServerFrame::Reset { room: None, epoch: epoch.to_string(), reason });
-        let mut state = state.lock();
+        let mut state = self.opened().state.lock();
         state.abandoned = true;
         for member in state.members.drain(..) {
-            member.outbox.push(&frame);
-            member.outbox.mark_lagging(Lag::from_now_on(Topic::User(self.user)));
+            member.outbox.mark_lagging(Lag::anew(Topic::User(self.user), reason));
         }
     }
 }

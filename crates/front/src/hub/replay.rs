@@ -34,9 +34,13 @@ pub struct Stored {
 impl Hub {
     /// Reads up to `limit` events of a topic after `from`, ready to be sent. Where they lie too far back to be read
     /// now, there are none, and more. `None` when the topic's tail holds them now: attach again.
+    ///
+    /// `at`: where the topic was when the connection was last found to be allowed there. Beyond it the person may have left, as
+    /// this front does not know yet where Postgres is ahead of it; who is still there gets those events live.
     pub async fn missed(
         &self,
         followed: &Followed,
+        at: &Place,
         from: Reached,
         limit: usize,
     ) -> Result<Option<Missed>, ReadError> {
@@ -45,9 +49,11 @@ impl Hub {
         {
             return Ok(None);
         }
-        let at = followed.place();
-        Ok(Some(match self.stored(&at, from.up_to, limit + 1).await? {
-            Some(stored) => gather(at.topic, from, limit, &stored.events, stored.up_to),
+        Ok(Some(match self.stored(at, from.up_to, limit + 1).await? {
+            Some(stored) => {
+                let known = stored.events.partition_point(|event| event.seq <= at.head);
+                gather(at.topic, from, limit, &stored.events[..known], stored.up_to.min(at.head))
+            }
             None => Missed { frames: vec![], reached: from, more: true },
         }))
     }

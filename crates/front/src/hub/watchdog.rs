@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Hub, Opening};
+use super::{Handle, Hub, opened};
 use crate::outside::HashMap;
 
 /// Between two rounds, however many gaps there are.
@@ -41,8 +41,12 @@ impl Hub {
             self.note_copies().await;
             // Each time: a stream can be made again without any connection being lost.
             match self.0.log.recheck().await {
-                Ok(true) => self.abandon_all().await,
-                Ok(false) => {}
+                Ok(replaced) => {
+                    if replaced {
+                        tracing::error!("the log was replaced: every client starts anew");
+                    }
+                    self.abandon_replaced().await;
+                }
                 // The next round tries again.
                 Err(error) => tracing::warn!(%error, "the streams cannot be checked"),
             }
@@ -54,8 +58,8 @@ impl Hub {
 
     /// Has a served room look into the log where it has not heard of a change to it: the word of it has come another way.
     pub(super) fn look_up(&self, room: RoomId, state_head: u64) {
-        let opening = self.0.rooms.lock().get(&room).cloned();
-        if let Some(Ok(handle)) = opening.as_ref().and_then(Opening::peek) {
+        let handle = self.0.rooms.lock().get(&room).and_then(opened);
+        if let Some(handle) = handle {
             // Of no connection: one change is not all.
             handle.check(Heads { state: state_head, timeline: 0 }, 0);
         }
@@ -75,7 +79,7 @@ impl Hub {
 
     fn served(&self) -> Vec<Arc<Handle>> {
         let rooms = self.0.rooms.lock();
-        rooms.values().filter_map(|opening| opening.peek()?.as_ref().ok().cloned()).collect()
+        rooms.values().filter_map(opened).collect()
     }
 
     async fn compare_heads(&self) {
@@ -99,9 +103,9 @@ impl Hub {
         }
     }
 
-    /// The log is another one: nothing that is known of any topic holds.
-    async fn abandon_all(&self) {
-        tracing::error!("the log was replaced: every client starts anew");
+    /// Where the log is another one, nothing that is known of a topic holds: also of one that was being opened when that
+    /// was found.
+    async fn abandon_replaced(&self) {
         for handle in self.served() {
             if handle.epoch != self.0.log.epoch_of(handle.topic) {
                 handle.abandon(ResetReason::EpochChanged).await;

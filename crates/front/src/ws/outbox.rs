@@ -8,6 +8,7 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use natterjack_eventlog::Topic;
+use natterjack_wire::frame::ResetReason;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};
 
@@ -38,12 +39,14 @@ pub struct Lag {
     /// The incarnation of the stream that `reached` is a place in; none where any will do.
     pub epoch: Option<Arc<str>>,
     pub reached: Reached,
+    /// The client starts anew once the topic is attached again: told before, it could take its snapshot too early.
+    pub reset: Option<ResetReason>,
 }
 
 impl Lag {
-    /// Nothing is missed: the topic is only to be attached again.
-    pub fn from_now_on(topic: Topic) -> Self {
-        Self { topic, epoch: None, reached: Reached::named(u64::MAX) }
+    /// Nothing is fetched: the client starts anew.
+    pub fn anew(topic: Topic, reason: ResetReason) -> Self {
+        Self { topic, epoch: None, reached: Reached::named(0), reset: Some(reason) }
     }
 }
 
@@ -112,6 +115,11 @@ impl Outbox {
     pub fn mark_lagging(&self, lag: Lag) {
         self.queue.lock().lagging.push(lag);
         self.changed.notify_one();
+    }
+
+    /// The topic is attached again, as its client asked: where it lagged from before is of no interest any more.
+    pub fn forget_lag(&self, topic: Topic) {
+        self.queue.lock().lagging.retain(|lag| lag.topic != topic);
     }
 
     /// Writes the backlog whenever the socket takes it; ends when the outbox is closed and empty, with the
@@ -224,13 +232,13 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let (_, write) = server.into_split();
-        (Arc::new(Outbox::new(write, limit)), client)
+        (Arc::new(Outbox::new(write.into(), limit)), client)
     }
 
     const LIMIT: Duration = Duration::from_mins(1);
 
     fn lag(topic: Topic, after: u64) -> Lag {
-        Lag { topic, epoch: None, reached: Reached::named(after) }
+        Lag { topic, epoch: None, reached: Reached::named(after), reset: None }
     }
 
     fn topic() -> Topic {

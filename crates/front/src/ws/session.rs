@@ -18,6 +18,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, encode,
@@ -57,6 +58,8 @@ pub(super) struct Session {
     pub expires: Instant,
     /// Where the connection is a member: its rooms, and the person's own feed.
     pub topics: HashMap<Topic, Followed>,
+    /// Topics that are to be caught up a while later.
+    pub retries: Vec<(Topic, AbortOnDropHandle<()>)>,
     pub read_marks: Arc<Mutex<user::User>>,
     pub in_flight: Arc<Semaphore>,
     last_seen: Instant,
@@ -70,6 +73,15 @@ pub(super) async fn serve(context: Arc<Context>, arrival: Box<Arrival>) {
     let Some((mut connection, hello)) = Box::pin(Connection::open(context, arrival)).await else { return };
     let end = connection.converse(hello).await;
     Box::pin(connection.close(end)).await;
+}
+
+/// The same over a connection of the model's.
+#[cfg(test)]
+pub(crate) async fn serve_over(context: Arc<Context>, read: ReadHalf, write: WriteHalf, claims: Claims) {
+    let greeted = Connection::greet(context, read, write, &[], Some(claims), Held::default()).await;
+    let Some((mut connection, hello)) = greeted else { return };
+    let end = connection.converse(hello).await;
+    connection.close(end).await;
 }
 
 /// A client that was let in.
@@ -102,15 +114,15 @@ impl Connection {
     /// `begun`: bytes that were read together with the upgrade request.
     pub(super) async fn greet(
         context: Arc<Context>,
-        read: ReadHalf,
-        write: WriteHalf,
+        read: impl Into<ReadHalf>,
+        write: impl Into<WriteHalf>,
         begun: &[u8],
         bearer: Option<Claims>,
         held: Held,
     ) -> Option<(Self, Box<Hello>)> {
         let limits = &context.config;
-        let outbox = Arc::new(Outbox::new(write, limits.outbox_max_bytes));
-        let mut socket = Socket::new(read, begun, outbox.clone(), limits.frame_max_bytes);
+        let outbox = Arc::new(Outbox::new(write.into(), limits.outbox_max_bytes));
+        let mut socket = Socket::new(read.into(), begun, outbox.clone(), limits.frame_max_bytes);
         let opened = select! {
             biased;
             opened = hello::open(&context, &mut socket, &outbox, bearer) => opened,
@@ -188,6 +200,7 @@ impl Session {
             member,
             expires: Instant::now() + context.until(claims.expires_at),
             topics: HashMap::default(),
+            retries: vec![],
             read_marks: Arc::default(),
             in_flight: Arc::new(Semaphore::new(context.config.sends_in_flight)),
             last_seen: Instant::now(),

@@ -9,6 +9,7 @@ use natterjack_wire::{
     frame::{ClientLimits, Position, ResetReason, SUB_LIMIT_MAX, Welcome},
 };
 use tokio::{sync::oneshot, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, encode, outbox::Lag, session::Session};
 use crate::{
@@ -72,6 +73,8 @@ impl Session {
         limit: usize,
         answer: Answer,
     ) -> Result<(), Fault> {
+        // What the client asks for now takes the place of what it fell behind with.
+        self.retries.retain(|(of, _)| *of != topic);
         let followed = self.context.hub.open(topic).await?;
         // Noted before it is true, so that a connection that ends in between still leaves the topic.
         self.topics.insert(topic, followed.clone());
@@ -104,6 +107,7 @@ impl Session {
         };
         let mut reached = Reached::named(after.unwrap_or_default());
         for _ in 0..ATTACH_ROUNDS {
+            let place = followed.place();
             match followed.attach(attach, attached).await {
                 Some(Attached::Live) => return Ok(()),
                 Some(Attached::Refused(rejection)) => return Err(rejection.into()),
@@ -113,7 +117,9 @@ impl Session {
             }
             (attach.done, attached) = oneshot::channel();
             let left = limit.saturating_sub(attach.replayed.len());
-            let Some(missed) = self.context.hub.missed(followed, reached, left).await? else { continue };
+            let Some(missed) = self.context.hub.missed(followed, &place, reached, left).await? else {
+                continue;
+            };
             if missed.more {
                 attach.after = None;
                 attach.recovered = Some(false);
@@ -140,10 +146,12 @@ impl Session {
             Err(fault) => {
                 tracing::debug!(%fault, %topic, "a slow connection cannot be caught up yet");
                 let outbox = self.member.outbox.clone();
-                tokio::spawn(async move {
+                let again = tokio::spawn(async move {
                     sleep(CATCH_UP_RETRY).await;
                     outbox.mark_lagging(lag);
                 });
+                self.retries.retain(|(of, _)| *of != topic);
+                self.retries.push((topic, AbortOnDropHandle::new(again)));
             }
         }
     }
@@ -163,11 +171,11 @@ impl Session {
         let (done, attached) = oneshot::channel();
         let attach = Attach {
             member: self.member.clone(),
-            after: Some(lag.reached.up_to),
+            after: lag.reset.is_none().then_some(lag.reached.up_to),
             replayed: vec![],
             limit: usize::MAX,
             recovered: None,
-            answer: Answer::CatchUp,
+            answer: lag.reset.map_or(Answer::CatchUp, Answer::Reset),
             done,
         };
         match followed.attach(attach, attached).await {
@@ -183,7 +191,7 @@ impl Session {
             Some(Attached::Behind(_)) => {}
             None => return Err(ErrorCode::Busy.into()),
         }
-        let missed = self.context.hub.missed(&followed, lag.reached, CATCH_UP_PAGE).await?;
+        let missed = self.context.hub.missed(&followed, &place, lag.reached, CATCH_UP_PAGE).await?;
         let Some(missed) = missed else { return Ok(Some(lag.reached)) };
         if let Followed::Room(room) = &followed
             && room.authorise(self.user).is_err()
@@ -206,18 +214,14 @@ impl Session {
     /// Tells the client to start anew with a topic. It subscribes to a room again; its feed goes on from now.
     fn reset(&mut self, place: &Place, reason: ResetReason) {
         let outbox = &self.member.outbox;
-        let room = match place.topic {
+        match place.topic {
             Topic::Room(room) => {
                 self.topics.remove(&place.topic);
-                Some(room)
+                let epoch = place.epoch.to_string();
+                outbox.push(&encode::frame(&ServerFrame::Reset { room: Some(room), epoch, reason }));
             }
-            Topic::User(_) => {
-                outbox.mark_lagging(Lag::from_now_on(place.topic));
-                None
-            }
-        };
-        let frame = ServerFrame::Reset { room, epoch: place.epoch.to_string(), reason };
-        outbox.push(&encode::frame(&frame));
+            Topic::User(_) => outbox.mark_lagging(Lag::anew(place.topic, reason)),
+        }
     }
 
     pub(super) async fn unsubscribe(&mut self, room: RoomId) -> Result<(), Fault> {

@@ -24,6 +24,7 @@ pub(super) struct Arrival {
 }
 
 /// What a connection takes of the front's limits, until it is dropped.
+#[derive(Default)]
 pub(super) struct Held {
     _slot: Option<Slot>,
     _address: Option<AddressSlot>,
