@@ -13,6 +13,8 @@ mod identity;
 mod limit;
 mod messages;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 mod outside;
 mod position;
 mod projected;

@@ -27,6 +27,9 @@ pub struct Store {
     streams: u16,
     /// Postgres was found to be away: reads for which the log can stand in do not even try.
     away: Arc<AtomicBool>,
+    /// Stands in for Postgres.
+    #[cfg(test)]
+    pub(crate) model: Option<crate::model::outside::Copy>,
 }
 
 /// How often Postgres is looked at.
@@ -34,7 +37,13 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 impl Store {
     pub fn new(pool: Pool, streams: u16) -> Self {
-        Self { pool, streams, away: Arc::default() }
+        Self {
+            pool,
+            streams,
+            away: Arc::default(),
+            #[cfg(test)]
+            model: None,
+        }
     }
 
     /// Runs queries on one connection, no longer than a statement may take.
