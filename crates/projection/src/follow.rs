@@ -220,6 +220,10 @@ impl Follower {
             if let Some(hole) = hole {
                 return Err(ApplyError::from(hole).into());
             }
+            if stands_still.is_some() {
+                // What came from elsewhere is applied; a reader of another replica goes on.
+                return Err(ReadError::Incomplete.into());
+            }
             (reader, batch) =
                 next.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         }

@@ -13,7 +13,7 @@ use natterjack_domain::{
     MessageId, RoomId, UserId,
     room::{Rejection, Room},
 };
-use natterjack_eventlog::{Event, Heads, Kind, Log, Topic};
+use natterjack_eventlog::{Event, Heads, Kind, Topic};
 use natterjack_wire::frame::ResetReason;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +23,7 @@ use super::{
     command::{Attach, Attached, Command, ConnId},
     tail::{Reach, Recent},
 };
+use crate::outside::Log;
 
 /// A served topic, as the rest of the front sees it.
 pub struct Handle {

@@ -16,7 +16,7 @@ use futures_util::{Stream, stream};
 use natterjack_domain::UserId;
 use natterjack_eventlog::{
     AppendError, Appended, Config, Event, FeedId, FollowError, Heads, Kind, Link, NewEvent, OpenError,
-    ReadError, Signal, SignalError, StreamError, Subject, Topic,
+    ReadError, Signal, SignalError, StreamError, Subject, Topic, Trouble,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -27,6 +27,8 @@ use super::world::{Stored, Sub, To, World};
 
 /// As `NATTERJACK_LOG_READ_TIMEOUT_MS`.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// As `natterjack_eventlog::hearing`.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// As `natterjack_eventlog::feeds`.
 const COMES_BACK: Duration = Duration::from_secs(1);
 const SIGNALS_WAITING: usize = 1_024;
@@ -89,6 +91,56 @@ impl Log {
 
     pub fn is_writable(&self) -> bool {
         true
+    }
+
+    pub fn trouble(&self) -> Option<Trouble> {
+        None
+    }
+
+    /// Every lost connection and every lost message counts as another one.
+    pub fn connection(&self) -> u64 {
+        self.link().borrow().gaps
+    }
+
+    pub async fn hear(&self) {
+        std::future::pending().await
+    }
+
+    pub fn is_heard(&self) -> bool {
+        self.link().borrow().connected
+    }
+
+    pub async fn is_heard_soon(&self) -> bool {
+        let begun = Instant::now();
+        // Who waits at a `watch` is woken in an order that no seed decides.
+        while !self.is_heard() && begun.elapsed() < HEARD_WITHIN {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.is_heard()
+    }
+
+    /// This log has no holes.
+    pub async fn is_whole(&self, _: u16, after: u64, up_to: u64) -> Result<bool, ReadError> {
+        if after >= up_to {
+            return Ok(true);
+        }
+        self.ask(|| format!("whether it is whole from {after} to {up_to}"), |_| true).await
+    }
+
+    pub fn has_hole_after(&self, _: u16, _: u64) -> bool {
+        false
+    }
+
+    pub fn note_hole(&self, _: u16, _: u64) {}
+
+    pub fn has_been_at(&self, _: u16, _: &str, _: u64) {}
+
+    pub async fn leader_has(&self, subject: Subject) -> Result<bool, ReadError> {
+        let answer = |world: &World| {
+            let heads = world.lock().now().heads(subject.topic, u64::MAX);
+            (if subject.kind == Kind::State { heads.state } else { heads.timeline }) > 0
+        };
+        self.ask(|| format!("whether there is {subject}"), answer).await
     }
 
     pub async fn recheck(&self) -> Result<bool, StreamError> {

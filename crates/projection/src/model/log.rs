@@ -57,6 +57,13 @@ impl Log {
         self.world.ask_log(|state| state.events.last().map_or(0, |event| event.seq)).await
     }
 
+    pub async fn again(&self, _: u16, seq: u64) -> Result<Option<Result<Event, NotAnEvent>>, ReadError> {
+        let find = |state: &mut super::world::State| {
+            state.events.iter().find(|event| event.seq == seq).map(|event| Ok(event.clone()))
+        };
+        self.world.ask_log(find).await
+    }
+
     pub async fn reader(&self, _: u16, after: u64) -> Result<Reader, ReadError> {
         let Link { connected, gaps } = *self.world.lock().link.borrow();
         if !connected {

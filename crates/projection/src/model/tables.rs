@@ -235,7 +235,12 @@ impl Drop for Transaction<'_> {
 }
 
 pub mod checkpoints {
-    use super::{Error, Transaction};
+    use super::{Connection, Error, Transaction, step};
+
+    pub async fn copied_at(client: &Connection, _: u16, seq: u64) -> Result<Option<String>, Error> {
+        step(&client.0).await?;
+        Ok(client.0.tables().events.get(&seq).map(|entry| entry.ts.clone()))
+    }
 
     #[expect(clippy::unused_async, reason = "as the product's")]
     pub async fn begin(_: &Transaction<'_>) -> Result<(), Error> {
