@@ -128,6 +128,10 @@ impl Actor {
 
     /// Takes what has arrived, as much as is there, and writes it in one go.
     async fn receive(&mut self, first: Signal) {
+        if self.repair.is_none() && !self.handle.has_been_connected() {
+            // What was missed goes first: of one chain it would not show while the other one goes on.
+            self.repair(Missing::default()).await;
+        }
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(signal) = next {

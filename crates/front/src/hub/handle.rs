@@ -112,7 +112,12 @@ impl Handle {
     }
 
     fn is_whole(&self) -> bool {
-        self.log.is_heard() && self.whole_since.load(Ordering::Acquire) == self.log.connection()
+        self.log.is_heard() && self.has_been_connected()
+    }
+
+    /// Whether live events still come over the connection over which nothing was missed.
+    pub(super) fn has_been_connected(&self) -> bool {
+        self.whole_since.load(Ordering::Acquire) == self.log.connection()
     }
 
     /// Folds a state event; gives the person who left by it.

@@ -2,7 +2,7 @@
 
 use natterjack_eventlog::Log;
 use natterjack_runtime::config::Reader;
-use natterjack_testkit::{Direction, Proxy, Site};
+use natterjack_testkit::{Direction, Proxy, Site, eventually};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +37,7 @@ async fn who_comes_to_a_front_that_is_behind_hears_nothing_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_front_that_starts_while_the_log_has_no_leader_waits_for_it() {
     // Given a cluster without a quorum,
-    let site = Site::builder().set("ACK_TIMEOUT_MS", 500).start_with_cluster().await;
+    let site = Site::builder().set("LOG_READ_TIMEOUT_MS", 500).start_with_cluster().await;
     for member in &site.nats.members[..2] {
         member.suspend().await;
     }
@@ -97,4 +97,41 @@ async fn an_event_that_lies_before_what_was_forwarded_is_told_of_by_a_reset() {
         })
         .await;
     assert_ne!(told["e"]["body"], "next", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_connection_hid_comes_before_what_is_live_again() {
+    // Given a front whose connection is lost again and again,
+    let site = Site::builder().set("HEADS_PERIOD_MS", 600_000).start().await;
+    let near = site.front().await.url();
+    let proxy = Proxy::to(site.nats.url().trim_start_matches("nats://")).await;
+    let far = site.front_with(&[("NATS_URL", &format!("nats://{}", proxy.address()))]).await;
+    let (ada, bob) = (site.register(&near, "ada").await, site.register(&near, "bob").await);
+    let room = ada.create_room(&near, "Marsh", "public").await;
+    bob.join(&near, room).await;
+    let (mut adas, mut bobs) = (ada.connect(&near).await, bob.connect(&far.url()).await);
+    bobs.subscribe(room, json!({})).await;
+    for n in 0..5 {
+        // when the room changes meanwhile, and people go on talking as it comes back,
+        proxy.cut();
+        eventually("the front to notice", async || (!far.readiness.report().ready).then_some(())).await;
+        let newcomer = site.register(&near, &format!("newcomer-{n}")).await;
+        newcomer.join(&near, room).await;
+        proxy.heal();
+        let mut last = json!(0);
+        while !far.readiness.report().ready {
+            last = adas.post(room, "and on").await["seq"].clone();
+        }
+        // then the change is told in its place, and nobody has to begin anew.
+        let mut has_joined = false;
+        loop {
+            let frame = bobs.until(|frame| frame["t"] == "ev" || frame["t"] == "reset").await;
+            assert_eq!(frame["t"], "ev", "{frame}");
+            has_joined |= frame["e"]["user"] == json!(newcomer.user);
+            if frame["seq"] == last {
+                break;
+            }
+        }
+        assert!(has_joined, "round {n}");
+    }
 }
