@@ -241,10 +241,10 @@ impl Log {
     }
 
     /// When the message at `seq` was stored, in nanoseconds since 1970; nothing where that cannot be told.
-    pub(crate) async fn stored_at(&self, stream: u16, seq: u64) -> Option<i128> {
-        let event = self.again(stream, seq).await.ok()??.ok()?;
-        let at = OffsetDateTime::parse(&event.ts, &Rfc3339).ok()?;
-        Some(at.unix_timestamp_nanos())
+    pub(crate) async fn stored_at(&self, stream: u16, seq: u64) -> Result<Option<i128>, ReadError> {
+        let event = self.again(stream, seq).await?.and_then(Result::ok);
+        let at = event.and_then(|event| OffsetDateTime::parse(&event.ts, &Rfc3339).ok());
+        Ok(at.map(OffsetDateTime::unix_timestamp_nanos))
     }
 
     /// The heads of one topic, asked over the connection that carries its live events: what was subscribed to

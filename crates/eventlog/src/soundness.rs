@@ -185,7 +185,7 @@ impl Log {
         }
     }
 
-    /// Notes that stream `stream` does not give `seq`, or something close before it.
+    /// Notes that no replica of stream `stream` gives `seq`.
     pub fn note_hole(&self, stream: u16, seq: u64) {
         let mark = &mut self.soundness.marks.lock()[usize::from(stream)];
         mark.hole = mark.hole.max(seq);
@@ -195,7 +195,7 @@ impl Log {
     /// passes over what it cannot read any more, and says so only to who reads everything. So everything is read, once
     /// for all who ask within a while. Where there is a hole, it is noted.
     pub async fn is_whole(&self, stream: u16, after: u64, up_to: u64) -> Result<bool, ReadError> {
-        if after >= up_to || self.has_hole_after(stream, after) {
+        if after >= up_to || self.has_hole(stream, after, up_to) {
             return Ok(after >= up_to);
         }
         let gaps = self.replay.link.borrow().gaps;
@@ -205,18 +205,21 @@ impl Log {
         let (after, at, since) = fits.map_or((after, after, Instant::now()), |l| (l.after, l.up_to, l.since));
         let hole = if at < up_to { self.first_hole(stream, at, up_to).await? } else { None };
         if let Some(seq) = hole {
-            tracing::error!(stream, seq, "the log has a hole");
+            tracing::error!(stream, seq, "the log has a hole, or the replica that is read has one");
             metrics::hole(stream);
-            self.note_hole(stream, seq);
+            if self.again(stream, seq).await?.is_none() {
+                self.note_hole(stream, seq);
+            }
             return Ok(false);
         }
         *looked = Some(Looked { after, up_to: up_to.max(at), since, gaps });
         Ok(true)
     }
 
-    /// Whether something after `after` is known to be missing from stream `stream`.
-    pub fn has_hole_after(&self, stream: u16, after: u64) -> bool {
-        self.soundness.marks.lock()[usize::from(stream)].hole > after
+    /// Whether something after `after` and up to `up_to` is known to be missing from stream `stream`.
+    pub fn has_hole(&self, stream: u16, after: u64, up_to: u64) -> bool {
+        let hole = self.soundness.marks.lock()[usize::from(stream)].hole;
+        after < hole && hole <= up_to
     }
 
     /// What is wrong with a stream, as of the last [`Log::recheck`]. Nothing is appended to it.
@@ -245,7 +248,8 @@ impl Log {
             if found.missing > 0 {
                 tracing::error!(stream, missing = found.missing, "the stream has holes");
             }
-            let damage = self.compare(stream, known, found).await;
+            // What cannot be looked at now is looked at the next time, with what is known until then.
+            let Ok(damage) = self.compare(stream, known, found).await else { continue };
             if let Some(damage) = &damage {
                 tracing::error!(%damage, "nothing is appended any more: an operator is needed");
             }
@@ -254,18 +258,14 @@ impl Log {
         }
     }
 
-    async fn compare(&self, stream: u16, known: &Mark, found: &Found) -> Option<Damage> {
+    async fn compare(&self, stream: u16, known: &Mark, found: &Found) -> Result<Option<Damage>, ReadError> {
         let name = stream_name(stream);
         if found.last < known.reached {
-            return Some(Damage::CutBack { name, last: found.last, reached: known.reached });
+            return Ok(Some(Damage::CutBack { name, last: found.last, reached: known.reached }));
         }
-        let (seq, at) = known.anchor?;
-        let now = if found.last == seq {
-            found.last_at
-        } else {
-            // Where it is not there any more there is a hole, which is another matter.
-            self.stored_at(stream, seq).await?
-        };
-        (now != at).then_some(Damage::Rewritten { name, seq })
+        let Some((seq, at)) = known.anchor else { return Ok(None) };
+        let now = if found.last == seq { Some(found.last_at) } else { self.stored_at(stream, seq).await? };
+        // Where it is not there any more there is a hole, which is another matter.
+        Ok(now.filter(|now| *now != at).map(|_| Damage::Rewritten { name, seq }))
     }
 }

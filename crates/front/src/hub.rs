@@ -89,7 +89,7 @@ impl Hub {
     pub fn new(log: Log, store: Store, config: HubConfig) -> Self {
         let deep_reads = Semaphore::new(config.deep_reads);
         let repairs = Arc::new(Semaphore::new(config.deep_reads));
-        let feeds = Feeds::new(log.clone(), repairs.clone());
+        let feeds = Feeds::new(log.clone(), repairs.clone(), config.deep_read_span);
         Self(Arc::new(Inner { log, store, config, rooms: Mutex::default(), feeds, deep_reads, repairs }))
     }
 

@@ -11,6 +11,7 @@ mod real {
     use natterjack_domain::RoomId;
     use natterjack_eventlog::Topic;
     use natterjack_readmodel::{self as readmodel, AsOf, Error, events};
+    use natterjack_wire::Position;
 
     pub use std::collections::HashMap;
 
@@ -20,8 +21,8 @@ mod real {
     use crate::store::Store;
 
     impl Store {
-        pub(crate) async fn probe(&self) -> Result<(), Error> {
-            self.query(async |c| readmodel::probe(&c).await).await
+        pub(crate) async fn probe(&self, stream: u16) -> Result<Position, Error> {
+            self.query(async |c| readmodel::probe(&c, stream).await).await
         }
 
         pub(crate) async fn state_events(

@@ -222,7 +222,7 @@ async fn watch_log(
         }
         if log.is_heard() {
             heard = Instant::now();
-        } else if heard.elapsed() > patience {
+        } else if heard.elapsed() > patience && !log.is_heard_soon().await {
             registry.send_away();
         }
         if log.is_writable() && hub.is_connected() && log.is_heard() {

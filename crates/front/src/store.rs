@@ -64,8 +64,8 @@ impl Store {
                 () = stop.cancelled() => return,
                 _ = every.tick() => {}
             }
-            match self.probe().await {
-                Ok(()) => {
+            match self.probe(0).await {
+                Ok(_) => {
                     self.away.store(false, Ordering::Relaxed);
                     check.ready();
                 }

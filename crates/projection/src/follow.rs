@@ -25,6 +25,9 @@ use crate::{
 
 /// How often the end of the stream is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
+/// So often the end of a stream is asked for that seems to lie before what was applied, and so long after each time.
+const LEADER_LOOKS: usize = 6;
+const LEADER_SETTLES: Duration = Duration::from_millis(300);
 /// How long a projector waits when another one is active, before it looks whether that still is so.
 const STEP_BACK: Duration = Duration::from_secs(2);
 
@@ -277,7 +280,7 @@ impl Follower {
             Some(_) => Ok(()),
             // Applied already, and copied; but whoever reads the log by itself will miss it.
             None => {
-                let last = self.log.last_seq(self.stream).await?;
+                let last = self.last_seq(applied).await?;
                 if last < applied {
                     return Err(FollowError::Behind { last, applied });
                 }
@@ -327,6 +330,20 @@ impl Follower {
         Err(ApplyError::EpochChanged { stored, found }.into())
     }
 
+    /// Where the stream ends. Asks again where that is before `applied`: a new leader of a cluster may not know yet of all that
+    /// it holds.
+    async fn last_seq(&self, applied: u64) -> Result<u64, ReadError> {
+        let mut last = self.log.last_seq(self.stream).await?;
+        for _ in 1..LEADER_LOOKS {
+            if last >= applied {
+                break;
+            }
+            sleep(LEADER_SETTLES).await;
+            last = self.log.last_seq(self.stream).await?;
+        }
+        Ok(last)
+    }
+
     /// Now and then: how far the stream's end is away, and whether it is where it can be. Gives the end when the reader
     /// stands still before it: what comes next cannot be read by its replica, which may also be behind the others.
     async fn measure(&self, place: &mut Place, next: Option<&Entry>) -> Result<Option<u64>, FollowError> {
@@ -334,8 +351,8 @@ impl Follower {
             return Ok(None);
         }
         place.lag_asked = Some(Instant::now());
-        let last = self.log.last_seq(self.stream).await?;
         let applied = place.applied.max(place.farthest);
+        let last = self.last_seq(applied).await?;
         if last < applied {
             return Err(FollowError::Behind { last, applied });
         }

@@ -86,9 +86,10 @@ pub async fn checkpoint(client: &impl GenericClient, stream: u16) -> Result<Posi
     checkpoint_counted_as(client, "checkpoint", stream).await
 }
 
-/// Whether the read models can be read. Counted apart from what anybody asks for.
-pub async fn probe(client: &impl GenericClient) -> Result<(), Error> {
-    checkpoint_counted_as(client, "probe", 0).await.map(drop)
+/// The same, to find out whether the read models can be read and how far they are. Counted apart from what anybody asks
+/// for.
+pub async fn probe(client: &impl GenericClient, stream: u16) -> Result<Position, Error> {
+    checkpoint_counted_as(client, "probe", stream).await
 }
 
 async fn checkpoint_counted_as(

@@ -128,13 +128,14 @@ impl Actor {
 
     /// Takes what has arrived, as much as is there, and writes it in one go.
     async fn receive(&mut self, first: Signal) {
-        if self.repair.is_none() && !self.handle.has_been_connected() {
-            // What was missed goes first: of one chain it would not show while the other one goes on.
-            self.repair(Missing::default()).await;
-        }
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(signal) = next {
+            if self.repair.is_none() && !self.handle.has_been_connected() {
+                // What was missed goes first: of one chain it would not show while the other one goes on.
+                self.flush();
+                self.repair(Missing::default()).await;
+            }
             match signal {
                 Signal::Event(event) => {
                     if let Some(missing) = self.take(&event) {
@@ -158,7 +159,11 @@ impl Actor {
 
     /// Applies a live event, unless events before it are missing.
     fn take(&mut self, event: &Event) -> Option<Missing> {
-        if self.repair.is_some() || event.subject.topic != self.handle.topic {
+        if event.subject.topic != self.handle.topic {
+            return None;
+        }
+        if let Some(repair) = &mut self.repair {
+            repair.missing.up_to = repair.missing.up_to.max(event.seq);
             return None;
         }
         match self.chain.check(event.subject.kind, event.seq, event.last) {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     OpenError, Place,
     command::{Attach, Attached, ConnId, Member, answer},
-    repair::{HOLE_AFTER, Missing, REPAIR_PAGE, REPAIR_RETRY},
+    repair::{HOLE_AFTER, Missing, REPAIR_PAGE, REPAIR_RETRY, Read},
 };
 use crate::{
     metrics,
@@ -42,6 +42,7 @@ pub(super) struct Feeds {
     served: Mutex<HashMap<UserId, Weak<Feed>>>,
     /// Bounds what is repaired at once on this front.
     repairs: Arc<Semaphore>,
+    look_span: u64,
 }
 
 /// One person's feed.
@@ -69,10 +70,11 @@ struct State {
 }
 
 impl Feeds {
-    pub fn new(log: Log, repairs: Arc<Semaphore>) -> Arc<Self> {
+    /// `look_span`: of what lies farther back not everything is read to know that nothing is missing.
+    pub fn new(log: Log, repairs: Arc<Semaphore>, look_span: u64) -> Arc<Self> {
         let (live, signals) = log.feeds();
         let signals = Mutex::new(Some(signals));
-        Arc::new(Self { log, live, signals, served: Mutex::default(), repairs })
+        Arc::new(Self { log, live, signals, served: Mutex::default(), repairs, look_span })
     }
 
     /// Health of the connection that carries the feeds.
@@ -282,19 +284,23 @@ impl Feed {
     }
 
     /// Has what is missing read from the log, at least up to `up_to`, and forwarded in order; until then, nothing is.
-    fn repair(self: &Arc<Self>, state: &mut State, missing: Missing) {
+    fn repair(self: &Arc<Self>, state: &mut State, mut missing: Missing) {
         state.repairing = Some(missing.up_to);
         let (of, feed) = (self.of.clone(), Arc::downgrade(self));
         tokio::spawn(async move {
             let mut unanswered_since = None;
             // No longer than somebody wants the feed.
             while let Some(feed) = feed.upgrade() {
-                match feed.read_missing(&of.repairs, missing).await {
-                    Ok(true) => return,
+                match feed.read_missing(&of.repairs, &mut missing).await {
+                    Ok(Read::All) => return,
                     // A replica that answers may be a little behind the one that published.
-                    Ok(false) => {
+                    Ok(read) => {
                         let since = *unanswered_since.get_or_insert_with(Instant::now);
-                        if feed.has_hole() || since.elapsed() > HOLE_AFTER {
+                        let stream = of.log.stream_of(Topic::User(feed.user));
+                        let has_hole = of.log.has_hole(stream, feed.head(), missing.up_to);
+                        if has_hole
+                            || (since.elapsed() > HOLE_AFTER && missing.is_lost(read, &of.log, stream).await)
+                        {
                             return feed.give_up(missing);
                         }
                     }
@@ -309,46 +315,43 @@ impl Feed {
         });
     }
 
-    /// Whether the gap is closed.
-    async fn read_missing(&self, repairs: &Semaphore, missing: Missing) -> Result<bool, ReadError> {
+    async fn read_missing(&self, repairs: &Semaphore, missing: &mut Missing) -> Result<Read, ReadError> {
         let opened = self.opened();
         loop {
             let _permit = repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
             let head = opened.state.lock().head;
-            let stream = self.of.log.stream_of(Topic::User(self.user));
-            if !self.of.log.is_whole(stream, head, missing.up_to).await? {
-                return Ok(false);
+            let log = &self.of.log;
+            let is_near = missing.up_to.saturating_sub(head) <= self.of.look_span;
+            if is_near && !log.is_whole(log.stream_of(Topic::User(self.user)), head, missing.up_to).await? {
+                return Ok(Read::Less);
             }
             let page = self.of.log.tail(Topic::User(self.user), head, REPAIR_PAGE).await?;
             if missing.is_left_out_of(&page) {
-                return Ok(false);
+                return Ok(Read::Less);
             }
+            missing.found(&page);
             let mut state = opened.state.lock();
             for event in &page {
                 self.forward(&mut state, event);
             }
             if state.repairing.is_none_or(|up_to| state.head >= up_to) {
                 state.repairing = None;
-                return Ok(true);
+                return Ok(Read::All);
             }
             if page.is_empty() {
-                return Ok(false);
+                return Ok(Read::Later);
             }
         }
     }
 
-    fn has_hole(&self) -> bool {
-        let log = &self.of.log;
-        let head = self.opened().state.lock().head;
-        log.has_hole_after(log.stream_of(Topic::User(self.user)), head)
+    fn head(&self) -> u64 {
+        self.opened().state.lock().head
     }
 
     /// The log has lost an event: nobody is told what comes after it as if nothing were missing.
     fn give_up(&self, missing: Missing) {
         metrics::gap("hole");
         tracing::error!(user = %self.user, up_to = missing.up_to, "the log has a hole: the feed starts anew");
-        let log = &self.of.log;
-        log.note_hole(log.stream_of(Topic::User(self.user)), missing.up_to.saturating_sub(1));
         self.of.forget(self);
         self.reset(ResetReason::GapTooLarge);
     }

@@ -16,7 +16,10 @@ use natterjack_domain::{
 use natterjack_eventlog::{Event, Heads, Kind, Topic};
 use natterjack_wire::frame::ResetReason;
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::{
     Place, actor,
@@ -24,6 +27,9 @@ use super::{
     tail::{Reach, Recent},
 };
 use crate::outside::Log;
+
+/// Who asks whether a room is whole waits so long for it to look into the log.
+const REFRESHED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A served topic, as the rest of the front sees it.
 pub struct Handle {
@@ -106,13 +112,13 @@ impl Handle {
             return Ok(());
         }
         if self.log.is_heard_soon().await && !self.is_whole() {
-            self.refresh().await;
+            let _ = timeout(REFRESHED_WITHIN, self.refresh()).await;
         }
         if self.is_whole() { Ok(()) } else { Err(CutOff) }
     }
 
     fn is_whole(&self) -> bool {
-        self.log.is_heard() && self.has_been_connected()
+        self.log.is_heard() && self.has_been_connected() && self.is_served()
     }
 
     /// Whether live events still come over the connection over which nothing was missed.
@@ -146,7 +152,7 @@ impl Handle {
     /// Waits until the fold reflects the state sequence `seq`, for `limit` at most.
     pub async fn folded(&self, seq: u64, limit: Duration) {
         let mut head = self.state_head.subscribe();
-        let _ = tokio::time::timeout(limit, head.wait_for(|head| *head >= seq)).await;
+        let _ = timeout(limit, head.wait_for(|head| *head >= seq)).await;
     }
 
     /// Reads from the log what may have been missed.

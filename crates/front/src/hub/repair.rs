@@ -7,7 +7,7 @@ use natterjack_wire::{ServerFrame, frame::ResetReason};
 use tokio::time::Instant;
 
 use super::actor::Actor;
-use crate::{metrics, ws::encode};
+use crate::{metrics, outside::Log, ws::encode};
 
 /// Events read from the log at once when a gap is repaired.
 pub(super) const REPAIR_PAGE: usize = 500;
@@ -34,6 +34,17 @@ pub(super) struct Repair {
     pub unanswered_since: Option<Instant>,
 }
 
+/// What reading again what was missed came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Everything was there.
+    All,
+    /// The replica that answers has not heard of all of it yet, or has lost the end.
+    Later,
+    /// It has, and passes over a part.
+    Less,
+}
+
 impl Missing {
     pub fn up_to(up_to: u64) -> Self {
         Self { up_to, named: None }
@@ -46,44 +57,62 @@ impl Missing {
                 && events.iter().all(|event| event.seq != named)
         })
     }
+
+    /// Takes note that these events are not missing any more.
+    pub fn found(&mut self, events: &[Event]) {
+        self.named = self.named.filter(|named| events.iter().all(|event| event.seq != *named));
+    }
+
+    /// Whether the log has lost what is missing, so that waiting for it is in vain. Only what a replica passes over, and
+    /// what nobody has who is asked for it by its number, is lost: a replica may be far behind.
+    pub async fn is_lost(&self, read: Read, log: &Log, stream: u16) -> bool {
+        let seq = self.named.unwrap_or(self.up_to);
+        if read == Read::Less || seq == 0 {
+            return read == Read::Less;
+        }
+        let is_lost = matches!(log.again(stream, seq).await, Ok(None));
+        if is_lost {
+            log.note_hole(stream, seq);
+        }
+        is_lost
+    }
 }
 
 impl Actor {
     /// Reads from the log what is missing and forwards it in order.
-    pub async fn repair(&mut self, missing: Missing) {
+    pub async fn repair(&mut self, mut missing: Missing) {
         let before = self.repair.take().and_then(|repair| repair.unanswered_since);
         let connection = self.hub.log().connection();
         // Boxed: rare, and larger than all that a topic does otherwise.
-        let unanswered_since = match Box::pin(self.read_missing(missing)).await {
-            Ok(true) if self.chain.head() >= missing.up_to => {
+        let (read, unanswered_since) = match Box::pin(self.read_missing(&mut missing)).await {
+            Ok(Read::All) if self.chain.head() >= missing.up_to => {
                 return self.handle.note_whole_since(connection);
             }
             // A replica that answers may be a little behind the one that published.
-            Ok(_) => Some(before.unwrap_or_else(Instant::now)),
+            Ok(read) => (read, Some(before.unwrap_or_else(Instant::now))),
             Err(error) => {
                 tracing::warn!(%error, topic = %self.handle.topic, "a gap waits to be repaired");
-                None
+                (Read::Later, None)
             }
         };
-        let log = self.hub.log();
-        let has_hole = log.has_hole_after(log.stream_of(self.handle.topic), self.chain.head());
-        if unanswered_since.is_some_and(|since| has_hole || since.elapsed() > HOLE_AFTER) {
+        let (hub, stream) = (self.hub.clone(), self.hub.log().stream_of(self.handle.topic));
+        let has_hole = hub.log().has_hole(stream, self.chain.head(), missing.up_to);
+        if unanswered_since.is_some_and(|since| has_hole || since.elapsed() > HOLE_AFTER)
+            && (has_hole || missing.is_lost(read, hub.log(), stream).await)
+        {
             return self.give_up(missing);
         }
         self.repair = Some(Repair { at: Instant::now() + REPAIR_RETRY, missing, unanswered_since });
     }
 
-    /// Whether all that the log told of was there to be read.
-    async fn read_missing(&mut self, missing: Missing) -> Result<bool, ReadError> {
+    async fn read_missing(&mut self, missing: &mut Missing) -> Result<Read, ReadError> {
         let topic = self.handle.topic;
         let hub = self.hub.clone();
         let _permit = hub.0.repairs.acquire().await.map_err(|_| ReadError::Unavailable)?;
         let heads = hub.log().heads(topic).await?;
-        let (stream, head) = (hub.log().stream_of(topic), self.chain.head());
-        if self.chain.is_behind(heads)
-            && !hub.log().is_whole(stream, head, heads.state.max(heads.timeline)).await?
-        {
-            return Ok(false);
+        let (head, newest) = (self.chain.head(), heads.state.max(heads.timeline));
+        if self.chain.is_behind(heads) && !hub.is_whole_nearby(topic, head, newest).await? {
+            return Ok(Read::Less);
         }
         let shorter = Subject { topic, kind: self.chain.shorter() };
         let known = self.chain.head_of(shorter.kind);
@@ -93,11 +122,12 @@ impl Actor {
             match events.first() {
                 Some(first) if first.seq <= self.chain.head() => {
                     self.take_late(&events);
-                    return Ok(!self.chain.is_behind(heads));
+                    missing.found(&events);
+                    return Ok(if self.chain.is_behind(heads) { Read::Later } else { Read::All });
                 }
                 Some(_) => {}
                 // Nothing can be told by a replica that has not heard of it.
-                None => return Ok(false),
+                None => return Ok(Read::Later),
             }
         }
         while self.chain.is_behind(heads) {
@@ -106,23 +136,23 @@ impl Actor {
                 break;
             }
             if missing.is_left_out_of(&page) {
-                return Ok(false);
+                return Ok(Read::Less);
             }
+            missing.found(&page);
             for event in page {
                 self.apply(&event);
             }
             self.flush();
         }
-        Ok(!self.chain.is_behind(heads))
+        Ok(if self.chain.is_behind(heads) { Read::Later } else { Read::All })
     }
 
     /// The log has lost an event. Nobody is told what comes after it as if nothing were missing: the members start anew,
     /// with what Postgres has a copy of, and so does this task.
     fn give_up(&mut self, missing: Missing) {
         metrics::gap("hole");
-        let (topic, log) = (self.handle.topic, self.hub.log());
+        let topic = self.handle.topic;
         tracing::error!(%topic, up_to = missing.up_to, "the log has a hole: the members start anew");
-        log.note_hole(log.stream_of(topic), missing.up_to.saturating_sub(1));
         self.reset(ResetReason::GapTooLarge);
         self.is_over = true;
     }

@@ -105,6 +105,18 @@ impl Hub {
         self.deep_read(log.is_whole(log.stream_of(at.topic), after, at.head)).await
     }
 
+    /// The same for a gap of `topic` that is being repaired. Of what lies far back not everything is read for it: then only
+    /// what is named is known to be missing.
+    pub(super) async fn is_whole_nearby(
+        &self,
+        topic: Topic,
+        after: u64,
+        up_to: u64,
+    ) -> Result<bool, ReadError> {
+        let (log, span) = (&self.0.log, self.0.config.deep_read_span);
+        Ok(up_to.saturating_sub(after) > span || log.is_whole(log.stream_of(topic), after, up_to).await?)
+    }
+
     /// A read that searches the log by subject, at the expense of those who append: few at once.
     pub(super) async fn deep_read<T>(
         &self,

@@ -38,7 +38,6 @@ impl Hub {
             if !link.borrow_and_update().connected {
                 continue;
             }
-            self.note_copies().await;
             // Each time: a stream can be made again without any connection being lost.
             match self.0.log.recheck().await {
                 Ok(replaced) => {
@@ -52,6 +51,7 @@ impl Hub {
             }
             self.compare_heads().await;
             self.0.feeds.compare_heads().await;
+            self.note_copies().await;
             sleep(PAUSE).await;
         }
     }
@@ -71,7 +71,7 @@ impl Hub {
             if self.0.store.is_away() {
                 return;
             }
-            if let Ok(Ok(copied)) = timeout(COPIES_LIMIT, self.0.store.checkpoint(stream)).await {
+            if let Ok(Ok(copied)) = timeout(COPIES_LIMIT, self.0.store.probe(stream)).await {
                 self.0.log.has_been_at(stream, &copied.epoch, copied.seq);
             }
         }

@@ -20,8 +20,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 const COPIED_EVERY: Duration = Duration::from_millis(20);
 
 impl Store {
-    pub(crate) async fn probe(&self) -> Result<(), Error> {
-        ask(self.world(), |_| ()).await
+    pub(crate) async fn probe(&self, _: u16) -> Result<Position, Error> {
+        let nowhere = Topic::Room(RoomId::random());
+        Ok(ask(self.world(), |state| copied(state, nowhere, 0, 1, |_| true)).await?.as_of)
     }
 
     pub(crate) async fn state_events(&self, _: u16, room: RoomId) -> Result<AsOf<Vec<LogEvent>>, Error> {

@@ -40,7 +40,7 @@ pub struct Event {
 impl<'a> Log<'a> {
     pub fn read(dump: &'a Dump, report: &mut Report) -> Self {
         let mut log = Self { rooms: BTreeMap::new(), epochs: &dump.epochs, heads: BTreeMap::new() };
-        let mut posted = HashSet::new();
+        let (mut posted, mut ids) = (HashSet::new(), HashMap::new());
         for stored in &dump.log {
             let head = log.heads.entry(stored.stream).or_default();
             if stored.seq != *head + 1 {
@@ -54,6 +54,11 @@ impl<'a> Log<'a> {
             let mut event = Event::read(stored);
             if event.kind == "message.posted" {
                 event.is_repeat = !posted.insert((name, event.mid.clone()));
+                let sent = (name, event.by.clone(), event.cid.clone());
+                let first: &mut Option<String> = ids.entry(sent).or_insert_with(|| event.mid.clone());
+                if *first != event.mid {
+                    report.find(Fault::Doubled, || format!("{name} holds {event:?}, which is {first:?} too"));
+                }
                 report.repeats += u64::from(event.is_repeat);
             }
             room.push(event, stored);
@@ -95,6 +100,11 @@ impl<'a> Log<'a> {
     pub fn is_back(&self, room: &str, user: &str, seq: u64, head: u64) -> bool {
         let moves = self.rooms.get(room).and_then(|room| room.moves.get(user));
         moves.and_then(|moves| moves.iter().find(|at| **at > seq)).is_some_and(|again| *again <= head)
+    }
+
+    /// Whether a person was a member all the time from joining on.
+    pub fn never_left(&self, room: &str, user: &str) -> bool {
+        self.rooms.get(room).and_then(|room| room.moves.get(user)).is_some_and(|moves| moves.len() == 1)
     }
 
     /// Where a person left who is no member at the end of the log: 0 for who never was.

@@ -25,8 +25,12 @@ pub fn check(histories: &[Vec<Line>], log: &Log<'_>, report: &mut Report) {
                     acked.insert((user, room, cid));
                     acknowledged(log, report, (client, user), (room, cid), (*seq, mid));
                 }
-                Happened::Refused { cid: Some(cid), code, .. } if !is_transient(*code) => {
+                Happened::Refused { room, cid: Some(cid), code } if !is_transient(*code) => {
                     waiting.remove(cid.as_str());
+                    if log.never_left(room, user) {
+                        let words = || format!("{client}: {cid} was refused ({code}) to a member of {room}");
+                        report.find(Fault::Unexplained, words);
+                    }
                 }
                 Happened::Quit => waiting.clear(),
                 _ => {}

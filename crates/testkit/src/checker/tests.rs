@@ -239,7 +239,8 @@ fn what_follows_on_something_that_never_came_is_a_gap() {
 fn a_reset_makes_a_gap_right() {
     let mut run = Run::clean();
     run.bob.truncate(7);
-    for happened in [sub(Some(3)), subbed(4, Some(false)), run.receive(5, 4), ack(4)] {
+    let reset = Happened::Reset { room: Some(ROOM.into()), reason: "late_event".into() };
+    for happened in [reset, sub(None), subbed(4, None), run.receive(5, 4), ack(4)] {
         run.bob.push(line("bob", happened));
     }
     let report = run.judge();
@@ -411,4 +412,51 @@ fn a_stall_is_the_longest_time_in_which_nobody_got_an_answer() {
     let report = run.judge();
     assert!(report.is_good(), "{report}");
     assert_eq!((report.longest_stall_s, report.longest_wait_s), (2.0, 4.0));
+}
+
+#[test]
+fn a_message_that_is_stored_again_under_another_id_is_doubled() {
+    let mut run = Run::clean();
+    run.store(
+        "timeline",
+        &json!({ "type": "message.posted", "id": "m6", "by": "bob", "cid": "c4", "body": "text 4" }),
+    );
+    run.fill_postgres();
+    run.ann.push(line("ann", run.receive(6, 5)));
+    run.bob.push(line("bob", run.receive(6, 5)));
+    only(&run.judge(), Fault::Doubled, 1);
+}
+
+#[test]
+fn a_member_whose_message_or_subscription_is_refused_for_good_is_wronged() {
+    let refused = |cid: Option<&str>| Happened::Refused {
+        room: ROOM.into(),
+        cid: cid.map(str::to_owned),
+        code: ErrorCode::NotMember.number(),
+    };
+    let mut run = Run::clean();
+    run.ann.push(line("ann", send(9)));
+    run.ann.push(line("ann", refused(Some("c9"))));
+    only(&run.judge(), Fault::Unexplained, 1);
+    let mut run = Run::clean();
+    run.bob.push(line("bob", refused(None)));
+    run.bob.push(line("bob", Happened::Joined { room: ROOM.into(), seq: 2 }));
+    only(&run.judge(), Fault::Unexplained, 1);
+}
+
+#[test]
+fn a_short_gap_that_is_not_recovered_is_told_of() {
+    for recovered in [Some(false), None] {
+        let mut run = Run::clean();
+        run.bob[8] = line("bob", subbed(4, recovered));
+        run.bob.retain(|line| !matches!(&line.happened, Happened::Receive(r) if r.seq == 4));
+        only(&run.judge(), Fault::Unexplained, 1);
+    }
+}
+
+#[test]
+fn a_client_that_saw_nothing_at_all_is_told_of() {
+    let run = Run::clean();
+    let report = judge(&[run.ann.clone(), run.bob.clone(), vec![]], &run.dump, 1);
+    only(&report, Fault::Unexplained, 1);
 }

@@ -47,8 +47,16 @@ enum Standing {
     TurnedAway,
 }
 
+/// So many events that a client missed are recovered, whichever parts of the product are away (`docs/protocol.md`).
+const RECOVERED_ALWAYS: usize = 500;
+
 pub fn check(history: &[Line], log: &Log<'_>, report: &mut Report) {
-    let (Some(user), Some(first)) = (super::user_of(history), history.first()) else { return };
+    let (Some(user), Some(first)) = (super::user_of(history), history.first()) else {
+        if !history.iter().any(|line| line.happened == Happened::Quit) {
+            report.find(Fault::Unexplained, || "a client never got a connection".into());
+        }
+        return;
+    };
     let mut check = Check { client: &first.client, user, log, report };
     let mut views: BTreeMap<&str, View<'_>> = BTreeMap::new();
     for line in history {
@@ -76,11 +84,11 @@ impl<'a> Check<'a> {
                 let view = views.entry(room).or_default();
                 view.subscription = None;
                 if reason == "not_member" && view.standing == Standing::Follows {
-                    view.standing = Standing::TurnedAway;
+                    self.turned_away(room, view);
                 }
             }
             Happened::Refused { room, cid: None, code } if !is_transient(*code) => {
-                views.entry(room).or_default().standing = Standing::TurnedAway;
+                self.turned_away(room, views.entry(room).or_default());
             }
             Happened::Left { room, seq } => views.entry(room).or_default().standing = Standing::Left(*seq),
             Happened::Joined { room, .. } => views.entry(room).or_default().standing = Standing::Follows,
@@ -104,15 +112,36 @@ impl<'a> Check<'a> {
         }
         let begin = match (recovered, view.asked) {
             (Some(true), Some(after)) => after,
-            (Some(false), _) => {
+            (Some(false), asked) => {
                 self.report.resets += 1;
+                let after = asked.unwrap_or(head);
+                let missed = log.between(room, after, head + 1).len();
+                if missed <= RECOVERED_ALWAYS && after > 0 {
+                    let words =
+                        || format!("{client}: {missed} events of {room} after {after} were not recovered");
+                    self.report.find(Fault::Unexplained, words);
+                }
                 head
             }
-            _ => head,
+            (None, Some(after)) => {
+                let words = || format!("{client}: nobody said what became of {room} after {after}");
+                self.report.find(Fault::Unexplained, words);
+                head
+            }
+            (_, None) => head,
         };
         view.last = begin;
         view.subscription = Some(Subscription { place: begin, head });
         view.standing = Standing::Follows;
+    }
+
+    fn turned_away(&mut self, room: &str, view: &mut View<'_>) {
+        view.standing = Standing::TurnedAway;
+        if self.log.never_left(room, self.user) {
+            let client = self.client;
+            let words = || format!("{client} was turned away from {room}, although a member");
+            self.report.find(Fault::Unexplained, words);
+        }
     }
 
     fn receive(&mut self, event: &'a Received, view: &mut View<'a>) {
@@ -200,7 +229,7 @@ impl<'a> Check<'a> {
                 let end = left.map_or(u64::MAX, |seq| seq + 1);
                 self.missed(room, log.between(room, view.last, end));
             }
-            Standing::TurnedAway if left.is_none() => {
+            Standing::TurnedAway if left.is_none() && !log.never_left(room, user) => {
                 let words = || format!("{client} was turned away from {room}, although a member");
                 self.report.find(Fault::Unexplained, words);
             }
