@@ -181,3 +181,30 @@ impl Actor {
         self.idle_since = Instant::now();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use natterjack_domain::RoomId;
+
+    use super::*;
+
+    #[test]
+    fn an_event_that_was_found_is_not_missed_among_those_after_it() {
+        let subject = Subject::timeline(RoomId::random());
+        let event = |seq| Event {
+            subject,
+            seq,
+            last: None,
+            ts: "2026-11-20T19:00:00Z".into(),
+            known: true,
+            body: bytes::Bytes::new(),
+        };
+        let mut missing = Missing { up_to: 9, named: Some(7) };
+        assert!(missing.is_left_out_of(&[event(6), event(8)]));
+        assert!(!missing.is_left_out_of(&[event(6)]), "it may come with the next page");
+        missing.found(&[event(6)]);
+        assert!(missing.is_left_out_of(&[event(8)]));
+        missing.found(&[event(7)]);
+        assert!(!missing.is_left_out_of(&[event(8), event(9)]));
+    }
+}
