@@ -4,12 +4,15 @@ use std::{sync::LazyLock, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    context::GetStreamErrorKind,
+    context::{CreateStreamErrorKind, GetStreamErrorKind},
     stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use serde::Deserialize;
 
 use crate::{config::Config, soundness::Found, subject::PARTITIONS};
+
+/// Servers that have just become a cluster may leave the first questions unanswered.
+const CREATE_TRIES: usize = 4;
 
 /// The oldest nats-server that is good enough: before it, durable sync costs a cluster most of its
 /// throughput, and acknowledged messages could be lost when power failed.
@@ -119,16 +122,24 @@ pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<
         let name = stream_name(index);
         match lookup(context, &name).await? {
             Some(info) => check(&info.config, index, config)?,
-            None => {
-                // `create_stream` succeeds when somebody else makes the same stream at the same time.
-                context
-                    .create_stream(stream_config(index, config))
-                    .await
-                    .map_err(|source| StreamError::Create { name, source })?;
-            }
+            None => create(context, index, config).await?,
         }
     }
     verify(context, config).await
+}
+
+/// Succeeds when somebody else makes the same stream at the same time.
+async fn create(context: &jetstream::Context, index: u16, config: &Config) -> Result<(), StreamError> {
+    let mut tries = 1;
+    loop {
+        match context.create_stream(stream_config(index, config)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == CreateStreamErrorKind::TimedOut && tries < CREATE_TRIES => {
+                tries += 1;
+            }
+            Err(source) => return Err(StreamError::Create { name: stream_name(index), source }),
+        }
+    }
 }
 
 /// Checks the server's version and every stream.

@@ -10,6 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use natterjack_domain::RoomId;
 use natterjack_eventlog::Event;
 use natterjack_wire::ErrorCode;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Caller, Query, RoomPath};
 use super::problems::Problems;
-use crate::{fault::Fault, hub::Handle, ws};
+use crate::{fault::Fault, hub::Place, ws};
 
 /// Most events in one answer.
 const EVENTS_MAX: u64 = 100_000;
@@ -49,9 +50,9 @@ pub async fn events(
 ) -> Result<Response, Fault> {
     let handle = sockets.hub.room(room).await?;
     let reading = Reading {
-        head: handle.head(),
+        room,
+        place: handle.place(),
         sockets,
-        handle,
         caller,
         after: query.after,
         prev: query.after,
@@ -79,12 +80,13 @@ pub async fn events(
 
 struct Reading {
     sockets: Arc<ws::Context>,
-    handle: Arc<Handle>,
+    room: RoomId,
+    /// Up to where the answer goes.
+    place: Place,
     caller: Caller,
     after: u64,
     /// Sequence of the last line written.
     prev: u64,
-    head: u64,
     left: u64,
 }
 
@@ -97,16 +99,22 @@ impl Reading {
     /// A long answer to a slow reader outlives sessions and memberships: each page is for those who may read it.
     async fn page(self) -> Result<Page, Fault> {
         self.sockets.assure_open(self.caller.session)?;
-        self.handle.admit(self.caller.user).await?;
-        if self.after >= self.head || self.left == 0 {
+        // Nobody else need be there, and then the room falls idle between two pages.
+        let handle = self.sockets.hub.room(self.room).await?;
+        handle.admit(self.caller.user).await?;
+        if handle.epoch != self.place.epoch {
+            return Err(ErrorCode::LogUnavailable.into());
+        }
+        let head = self.place.head;
+        if self.after >= head || self.left == 0 {
             return Ok(Page { lines: Bytes::new(), next: None });
         }
         let limit = PAGE.min(usize::try_from(self.left).unwrap_or(PAGE));
-        let stored = self.sockets.hub.stored(&self.handle.place(), self.after, limit).await?;
+        let stored = self.sockets.hub.stored(&self.place, self.after, limit).await?;
         let stored = stored.ok_or(ErrorCode::DatabaseUnavailable)?;
         let (mut out, mut prev) = (Vec::with_capacity(stored.events.len() * 256), self.prev);
         let mut written = 0;
-        for event in stored.events.iter().filter(|event| event.seq <= self.head) {
+        for event in stored.events.iter().filter(|event| event.seq <= head) {
             line(&mut out, event, prev);
             prev = event.seq;
             written += 1;
@@ -116,7 +124,7 @@ impl Reading {
             // The head is known to be farther on: what is stored between cannot be read now.
             return Err(ErrorCode::LogUnavailable.into());
         }
-        let ended = after >= self.head;
+        let ended = after >= head;
         let next = (!ended).then(|| Self { after, prev, left: self.left.saturating_sub(written), ..self });
         Ok(Page { lines: out.into(), next })
     }
