@@ -31,13 +31,29 @@ pub(crate) struct Hearing {
     begun: Instant,
     /// When the last word that came back was sent, in milliseconds from `begun`; 0 before the first.
     said_at: AtomicU64,
+    /// Times that it was heard again after it had not been.
+    lapses: AtomicU64,
     statistics: Arc<Statistics>,
 }
 
 impl Hearing {
     pub fn of(client: &async_nats::Client) -> Arc<Self> {
         let statistics = client.statistics();
-        Arc::new(Self { begun: Instant::now(), said_at: AtomicU64::new(0), statistics })
+        Arc::new(Self {
+            begun: Instant::now(),
+            said_at: AtomicU64::new(0),
+            lapses: AtomicU64::new(0),
+            statistics,
+        })
+    }
+
+    fn heard(&self, said_at: u64) {
+        let before = self.said_at.load(Ordering::Relaxed);
+        if before > 0 && u128::from(self.now().saturating_sub(before)) >= DEAF_AFTER.as_millis() {
+            // First: whoever finds that it hears finds this number too.
+            self.lapses.fetch_add(1, Ordering::AcqRel);
+        }
+        self.said_at.fetch_max(said_at, Ordering::Release);
     }
 
     /// Never 0.
@@ -50,7 +66,7 @@ impl Log {
     /// Whether all that others had said until a moment ago has been heard, but for what was said before
     /// [`Self::connection`] was made. Costs a look at the clock.
     pub fn is_heard(&self) -> bool {
-        let said_at = self.hearing.said_at.load(Ordering::Relaxed);
+        let said_at = self.hearing.said_at.load(Ordering::Acquire);
         said_at > 0 && u128::from(self.hearing.now().saturating_sub(said_at)) < DEAF_AFTER.as_millis()
     }
 
@@ -64,10 +80,12 @@ impl Log {
         self.is_heard() || timeout(SOON, heard).await.is_ok()
     }
 
-    /// Numbers the connection that carries live events. What was said while there was none was missed: who knew everything
-    /// over another one has to look into the log.
+    /// Numbers the connection that carries live events, and each time that something is heard over it again. What was said
+    /// while there was none was missed, and what came late may still wait to be taken: who knew everything under another number
+    /// has to look into the log.
     pub fn connection(&self) -> u64 {
-        self.hearing.statistics.connects.load(Ordering::Relaxed)
+        let Hearing { statistics, lapses, .. } = &*self.hearing;
+        statistics.connects.load(Ordering::Relaxed) + lapses.load(Ordering::Acquire)
     }
 
     /// Says a word to itself now and then, for ever. Without it, nothing is heard.
@@ -90,7 +108,7 @@ impl Log {
                 word = words.next() => {
                     let Some(word) = word else { return Ok(()) };
                     if let Ok(said_at) = word.payload.as_ref().try_into() {
-                        self.hearing.said_at.fetch_max(u64::from_be_bytes(said_at), Ordering::Relaxed);
+                        self.hearing.heard(u64::from_be_bytes(said_at));
                     }
                 }
                 // Without a connection the client would keep the words.

@@ -8,11 +8,14 @@ use async_nats::{Message, jetstream::stream::RawMessageErrorKind};
 use futures_util::StreamExt;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::{
+    select,
+    time::{Duration, Instant, sleep, timeout},
+};
 
 use crate::{
     Log,
-    connection::Connection,
+    connection::{Connection, Link},
     definition::stream_name,
     event::{Event, NotAnEvent, number},
     metrics,
@@ -273,9 +276,10 @@ impl Log {
         let request =
             Request { multi_last: Some(topics.iter().map(Topic::all_kinds).collect()), ..Request::default() };
         let mut heads = vec![Heads::default(); topics.len()];
-        for event in
-            self.batch(&self.live, stream, &request, Event::from_message).await?.into_iter().flatten()
-        {
+        // A small question: one that a server took with it when it went is soon asked again.
+        let asking = self.batch(&self.live, stream, &request, Event::from_message);
+        let found = timeout(self.config.ack_timeout, asking).await.unwrap_or(Err(ReadError::Timeout))?;
+        for event in found.into_iter().flatten() {
             for (topic, heads) in topics.iter().zip(&mut heads) {
                 if *topic == event.subject.topic {
                     match event.subject.kind {
@@ -303,12 +307,18 @@ impl Log {
         request: &Request,
         read: impl Fn(Message) -> T,
     ) -> Result<Vec<T>, ReadError> {
-        if !connection.link.borrow().connected {
+        let mut link = connection.link.clone();
+        let Link { connected, gaps } = *link.borrow_and_update();
+        if !connected {
             return Err(ReadError::Unavailable);
         }
-        timeout(self.config.read_timeout, exchange(connection, stream, request, read))
-            .await
-            .unwrap_or(Err(ReadError::Timeout))
+        select! {
+            answer = timeout(self.config.read_timeout, exchange(connection, stream, request, read)) => {
+                answer.unwrap_or(Err(ReadError::Timeout))
+            }
+            // The answer has gone with the connection.
+            _ = link.wait_for(|link| !link.connected || link.gaps != gaps) => Err(ReadError::Unavailable),
+        }
     }
 }
 
