@@ -127,7 +127,7 @@ test('a reload goes on where the page was', async () => {
   await ben.open(room);
   await anna.say('seen');
   await ben.sees(['seen']);
-  await ben.remembers('"seen"');
+  await ben.remembers('seen');
 
   own.hangUp();
   await ben.connection('waiting');
