@@ -18,7 +18,7 @@ use natterjack_wire::frame::ResetReason;
 use parking_lot::RwLock;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{
@@ -28,10 +28,8 @@ use super::{
 };
 use crate::outside::Log;
 
-/// Between looks into the log.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Who asks whether a room is whole waits so long for it to look.
-const REFRESHED_WITHIN: Duration = Duration::from_secs(3);
+const REFRESHED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A served topic, as the rest of the front sees it.
 pub struct Handle {
@@ -113,13 +111,9 @@ impl Handle {
         if self.is_whole() {
             return Ok(());
         }
-        let looking = async {
-            while self.log.is_heard_soon().await && self.is_served() && !self.is_whole() {
-                self.refresh().await;
-                sleep(LOOK_AGAIN).await;
-            }
-        };
-        let _ = timeout(REFRESHED_WITHIN, looking).await;
+        if self.log.is_heard_soon().await && !self.is_whole() {
+            let _ = timeout(REFRESHED_WITHIN, self.refresh()).await;
+        }
         if self.is_whole() { Ok(()) } else { Err(CutOff) }
     }
 
