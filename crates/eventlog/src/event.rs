@@ -65,6 +65,7 @@ impl Event {
             body: message.payload,
         })
     }
+
     /// Reads a message that the stream's leader was asked for.
     pub(crate) fn from_stored(message: StreamMessage) -> Result<Self, NotAnEvent> {
         let not = |reason| NotAnEvent { seq: Some(message.sequence), reason };

@@ -61,9 +61,10 @@ pub struct Log {
     soundness: Arc<Soundness>,
 }
 
-/// A new leader of a cluster may not know yet of all that it holds.
-const LEADER_SETTLES: Duration = Duration::from_millis(300);
-const LEADER_LOOKS: usize = 6;
+/// A new leader of a cluster may not know yet of all that it holds: who finds less than there was asks so many times, and
+/// waits so long after each.
+pub const LEADER_LOOKS: usize = 6;
+pub const LEADER_SETTLES: Duration = Duration::from_millis(300);
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

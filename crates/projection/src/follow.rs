@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use natterjack_eventlog::{NotAnEvent, ReadError, Run, StreamError};
+use natterjack_eventlog::{LEADER_LOOKS, LEADER_SETTLES, NotAnEvent, ReadError, Run, StreamError};
 use natterjack_runtime::lifecycle::Shutdown;
 use tokio::{
     select,
@@ -25,9 +25,6 @@ use crate::{
 
 /// How often the end of the stream is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
-/// So often the end of a stream is asked for that seems to lie before what was applied, and so long after each time.
-const LEADER_LOOKS: usize = 6;
-const LEADER_SETTLES: Duration = Duration::from_millis(300);
 /// How long a projector waits when another one is active, before it looks whether that still is so.
 const STEP_BACK: Duration = Duration::from_secs(2);
 

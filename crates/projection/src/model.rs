@@ -8,27 +8,24 @@
 
 pub mod log;
 pub mod outside;
-pub mod rng;
 pub mod tables;
 mod world;
 
-use std::{cell::RefCell, ops::Range, panic, sync::Once, thread, time::Duration};
+use std::time::Duration;
 
 use natterjack_runtime::{
     lifecycle::Shutdown,
     ops::{Readiness, Report},
 };
+use natterjack_seeds::{Rng, eventually, every_seed, no_task_left};
 use tokio::{
-    runtime::{Builder, Handle},
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
-use self::{log::Log, rng::Rng, tables::Pool, world::World};
+use self::{log::Log, tables::Pool, world::World};
 use crate::{Pace, follow::Follower, health::Health, recheck::Recheck};
 
-/// Seeds of every run of the tests.
-const SEEDS: u64 = 1_000;
 /// How long things go wrong.
 const STORM: Duration = Duration::from_secs(10);
 /// Once nothing is broken any more, everything is applied within this.
@@ -36,60 +33,9 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 /// A trouble that needs an operator is told within this.
 const ALARM_WITHIN: Duration = Duration::from_secs(30);
 
-thread_local! {
-    /// What tasks of this thread's runs died of.
-    static PANICS: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
-}
-
 #[test]
 fn whatever_happens_every_event_has_its_effect_once_and_in_order() {
-    note_panics();
-    if let Some(seed) = number("MODEL_SEED") {
-        return assert_eq!(run(seed, true), Ok(()), "seed {seed}");
-    }
-    let seeds = number("MODEL_SEEDS").unwrap_or(SEEDS);
-    let begun = std::time::Instant::now();
-    let threads = thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let failed = thread::scope(|scope| {
-        let parts: Vec<_> =
-            (0..threads).map(|n| scope.spawn(move || first_failure(n..seeds, threads))).collect();
-        parts.into_iter().filter_map(|part| part.join().unwrap()).min()
-    });
-    println!("{seeds} seeds in {:?}", begun.elapsed());
-    if let Some((seed, why)) = failed {
-        panic!("seed {seed}: {why}\nMODEL_SEED={seed} runs it again and prints what happens");
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap())
-}
-
-fn first_failure(seeds: Range<u64>, step: u64) -> Option<(u64, String)> {
-    seeds.step_by(usize::try_from(step).unwrap()).find_map(|seed| Some((seed, run(seed, false).err()?)))
-}
-
-/// A task that panics would only be missing.
-fn note_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
-            before(info);
-        }));
-    });
-}
-
-fn run(seed: u64, trace: bool) -> Result<(), String> {
-    PANICS.take();
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let result = runtime.block_on(play(seed, trace));
-    drop(runtime);
-    match PANICS.take().first() {
-        Some(panic) => Err(panic.clone()),
-        None => result,
-    }
+    every_seed(play);
 }
 
 /// A projector, as a process that can be killed at any moment.
@@ -173,19 +119,6 @@ async fn play(seed: u64, trace: bool) -> Result<(), String> {
         let ended = tokio::time::timeout(Duration::from_secs(10), projector.running).await;
         ended.map_err(|_| "a projector does not drain")?.map_err(|error| error.to_string())?;
     }
-    let left = || Some(Handle::current().metrics().num_alive_tasks()).filter(|left| *left > 0);
-    eventually(WHOLE_WITHIN, || left().map(|left| format!("{left} tasks are left behind"))).await?;
+    no_task_left(WHOLE_WITHIN).await?;
     world.fault().map_or(Ok(()), Err)
-}
-
-/// Waits until nothing is wrong any more; what still is, after `limit`.
-async fn eventually(limit: Duration, mut wrong: impl FnMut() -> Option<String>) -> Result<(), String> {
-    let begun = Instant::now();
-    while let Some(wrong) = wrong() {
-        if begun.elapsed() > limit {
-            return Err(wrong);
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }

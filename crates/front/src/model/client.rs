@@ -19,7 +19,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{people::Fronts, rng::Rng, socket::PipeEnd, world::World};
+use natterjack_seeds::Rng;
+
+use super::{people::Fronts, socket::PipeEnd, world::World};
 
 /// How often it thinks of something to do.
 const ACTS_EVERY: Duration = Duration::from_millis(100);
@@ -190,7 +192,7 @@ impl Client {
             80..110 if known.rooms[&room].asked.is_none() => known.ask(self, to, room),
             110..150 => {
                 let (id, cid) =
-                    (known.id(), ClientId::from_uuid(uuid::Uuid::from_u128(known.rng.next().into())));
+                    (known.id(), ClientId::from_uuid(uuid::Uuid::from_u128(known.rng.number().into())));
                 self.send(to, &json!({"t": "send", "id": id, "room": room, "cid": cid, "body": "said"}));
             }
             150..170 => {

@@ -164,7 +164,7 @@ impl Log {
             if !state.wires[wire].link.borrow().connected {
                 return Err(FollowError::Unavailable);
             }
-            let (since, id) = (Instant::now() + state.rng.micros(1_000), state.rng.next());
+            let (since, id) = (Instant::now() + state.rng.micros(1_000), state.rng.number());
             state.wires[wire].subs.insert(id, Sub { topic, since, to: To::Live(to) });
             Live { signals, world: self.world.clone(), wire, id }
         };

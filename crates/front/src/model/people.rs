@@ -13,11 +13,11 @@ use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use natterjack_seeds::{Rng, eventually};
+
 use super::{
-    eventually,
     log::Log,
     postgres,
-    rng::Rng,
     socket::{PipeEnd, ReadHalf, WriteHalf, pipe},
     world::{Wire, World},
 };

@@ -5,7 +5,9 @@ use std::time::Duration;
 use natterjack_domain::room;
 use tokio::time::{Instant, sleep};
 
-use super::{rng::Rng, world::World};
+use natterjack_seeds::Rng;
+
+use super::world::World;
 
 /// How long things go wrong.
 const LASTS: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::rng::Rng;
+use natterjack_seeds::Rng;
 
 /// Cheap to clone.
 #[derive(Clone)]

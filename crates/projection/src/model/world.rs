@@ -17,10 +17,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
-    rng::Rng,
-    tables::{POISON, ReadTables, Tables},
-};
+use natterjack_seeds::Rng;
+
+use super::tables::{POISON, ReadTables, Tables};
 use crate::{
     entry::Entry,
     fold::{Keys, Repeats, fold},

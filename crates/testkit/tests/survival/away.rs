@@ -1,7 +1,7 @@
 //! Invariants 2 and 6: nothing is acknowledged that the log does not hold; people chat as ever while Postgres is away.
 
 use std::{
-    env, fs,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::setting;
 use crate::world::{number, told, world};
 
 /// One direction between a front and the log lets nothing through: what was asked may have been stored or not.
@@ -75,10 +76,9 @@ enum Absence {
     Swallowed,
 }
 
-/// How long people chat with Postgres there, and then without; `NATTERJACK_SURVIVAL_SECONDS` says otherwise.
+/// How long people chat with Postgres there, and then without.
 fn period() -> Duration {
-    let seconds = env::var("NATTERJACK_SURVIVAL_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(4))
+    Duration::from_secs(setting("AWAY_SECONDS", 4))
 }
 
 const A_SECOND: u32 = 50;

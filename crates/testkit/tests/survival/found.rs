@@ -5,6 +5,8 @@ use natterjack_runtime::config::Reader;
 use natterjack_testkit::{Direction, Proxy, Site, eventually};
 use serde_json::json;
 
+use crate::world::announce;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_to_a_front_that_is_behind_hears_nothing_again() {
     // Given a front that hears nothing from the log any more,
@@ -60,16 +62,6 @@ async fn a_front_that_starts_while_the_log_has_no_leader_waits_for_it() {
     let (front, ()) = tokio::join!(starting, in_vain);
     let ada = site.register(&front.url(), "ada").await;
     ada.create_room(&front.url(), "Marsh", "public").await;
-}
-
-/// Has the log announce what is stored, or not.
-async fn announce(site: &Site, does: bool) {
-    let log = site.log_config();
-    let config = natterjack_eventlog::stream_config(0, &log);
-    let republish = config.republish.clone().filter(|_| does);
-    let client = async_nats::connect(site.nats.url()).await.unwrap();
-    let config = async_nats::jetstream::stream::Config { republish, ..config };
-    async_nats::jetstream::new(client).update_stream(config).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

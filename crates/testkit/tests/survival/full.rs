@@ -120,7 +120,6 @@ async fn a_disk_that_is_full_before_the_quota_is_survived_too() {
     let mut world = world(builder.start_on(server(disk.0.path(), "1GB").await).await).await;
     let projector = world.site.projector().await;
     let (acknowledged, refused, answer) = fill(&world).await;
-    eprintln!("{answer}");
     assert!(answer["retry_ms"].is_u64(), "{answer}");
     assert_readable(&world, &acknowledged).await;
     disk.grow();

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
 use natterjack_domain::{ClientId, RoomId};
 use natterjack_testkit::{Account, Closed, Direction, Front, Proxy, Site, Socket, eventually, refused};
 use natterjack_wire::ErrorCode;
@@ -13,6 +12,8 @@ use tokio::{
     net::TcpSocket,
     time::sleep,
 };
+
+use crate::world::announce;
 
 /// Within which who was shut out is shut out everywhere.
 const SHUT_OUT_WITHIN: Duration = Duration::from_secs(2);
@@ -257,13 +258,10 @@ async fn who_leaves_hears_no_more_though_the_log_never_told_of_it() {
     let (mut adas, mut bobs) = (ada.connect(&one).await, bob.connect(&two).await);
     bobs.subscribe(room, json!({})).await;
     // What is republished is sent at most once: as if its leader had died in between.
-    let client = async_nats::connect(site.nats.url()).await.unwrap();
-    let streams = jetstream::new(client);
-    let config = natterjack_eventlog::stream_config(0, &site.log_config());
-    streams.update_stream(jetstream::stream::Config { republish: None, ..config.clone() }).await.unwrap();
+    announce(&site, false).await;
     leave(&bob, &one, room).await;
     let left_at = Instant::now();
-    streams.update_stream(config).await.unwrap();
+    announce(&site, true).await;
     let event = bobs.until(|frame| frame["t"] == "ev").await;
     assert_eq!(event["e"]["type"], "room.member_left", "{event}");
     assert!(left_at.elapsed() < SHUT_OUT_WITHIN, "{:?}", left_at.elapsed());

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
 use natterjack_domain::{EventId, user};
 use natterjack_eventlog::{NewEvent, Subject};
 use natterjack_testkit::Site;
 use natterjack_wire::Fact;
 use serde_json::json;
 
-use crate::world::{posted, world};
+use crate::world::{announce, posted, world};
 
 /// The period is half a second here; more is patience with a loaded machine.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
@@ -20,20 +19,12 @@ async fn what_was_never_told_is_found(streams: u16) {
     let mut socket = world.bob.connect(&world.front.url()).await;
     socket.subscribe(world.room, json!({})).await;
     let log = world.site.log().await;
-    let context = jetstream::new(async_nats::connect(world.site.nats.url()).await.unwrap());
-    let republish = async |on: bool| {
-        for stream in 0..streams {
-            let mut config = natterjack_eventlog::stream_config(stream, &world.site.log_config());
-            config.republish = config.republish.filter(|_| on);
-            context.update_stream(config).await.unwrap();
-        }
-    };
-    republish(false).await;
+    announce(&world.site, false).await;
     let said = log.append(posted(world.room, world.ada.user, "unheard")).await.unwrap().seq;
     let read = Fact::User(user::Event::Read { id: world.bob.user, room: world.room, seq: said });
     let marked = NewEvent::new(Subject::feed(world.bob.user), EventId::random(), &read);
     let marked = log.append(marked).await.unwrap().seq;
-    republish(true).await;
+    announce(&world.site, true).await;
     let since = Instant::now();
     let frame = socket.until(|frame| frame["t"] == "ev").await;
     assert_eq!((&frame["seq"], &frame["e"]["body"]), (&json!(said), &json!("unheard")));

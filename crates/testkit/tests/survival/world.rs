@@ -1,5 +1,6 @@
 //! Two people in a room.
 
+use async_nats::jetstream;
 use natterjack_domain::{ClientId, MessageBody, MessageId, RoomId, UserId, message};
 use natterjack_eventlog::{NewEvent, Subject};
 use natterjack_stack::NatsServer;
@@ -22,6 +23,17 @@ pub async fn world<N>(site: Site<N>) -> World<N> {
     let room = ada.create_room(&url, "Marsh", "public").await;
     bob.join(&url, room).await;
     World { site, front, ada, bob, room }
+}
+
+/// Has the log announce what it stores, or not.
+pub async fn announce(site: &Site, does: bool) {
+    let streams = jetstream::new(async_nats::connect(site.nats.url()).await.unwrap());
+    let log = site.log_config();
+    for stream in 0..log.streams {
+        let mut config = natterjack_eventlog::stream_config(stream, &log);
+        config.republish = config.republish.filter(|_| does);
+        streams.update_stream(config).await.unwrap();
+    }
 }
 
 impl<N> World<N> {
