@@ -3,15 +3,24 @@
 //! A batch is folded in three steps: [`Keys`] says which rows its events depend on, the caller loads them as
 //! [`Known`], and [`fold`] gives the [`Changes`].
 
+mod messages;
+mod people;
+mod rooms;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use natterjack_domain::{
-    ClientId, MessageId, RoomId, RoomName, UserId, Visibility,
+    MessageId, RoomId, UserId,
     message::{self, Message},
-    room, user,
+    room,
 };
 use natterjack_wire::Fact;
 
+pub use self::{
+    messages::{Content, NewMessage},
+    people::Person,
+    rooms::NewRoom,
+};
 use crate::entry::Entry;
 
 /// Whether a message that is posted may have been posted before.
@@ -87,41 +96,6 @@ pub struct KnownMessage {
 pub struct Mark {
     pub seq: u64,
     pub at: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct NewRoom {
-    pub name: RoomName,
-    pub visibility: Visibility,
-    pub owner: UserId,
-    pub created: Mark,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct NewMessage {
-    pub room: RoomId,
-    pub mid: MessageId,
-    pub author: UserId,
-    pub cid: ClientId,
-    pub ordinal: u64,
-    pub reply_to: Option<MessageId>,
-    pub posted: Mark,
-    pub content: Content,
-}
-
-/// What a message says now. For one that was stored before, what changes.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Content {
-    /// `None` once recalled.
-    pub body: Option<String>,
-    pub edited: Option<Mark>,
-    pub recalled: Option<Mark>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct Person {
-    pub username: String,
-    pub registered_at: String,
 }
 
 /// An event that counts for nothing.
@@ -211,108 +185,6 @@ impl Fold {
             counts.head = entry.seq;
             change(counts);
             self.changes.counts.insert(room, *counts);
-        }
-    }
-
-    fn room(&mut self, room: RoomId, event: room::Event, entry: &Entry) {
-        let exists = self.known.rooms.contains_key(&room);
-        match event {
-            room::Event::Created { by, name, visibility, members } if !exists => {
-                let created = Mark { seq: entry.seq, at: entry.ts.clone() };
-                self.changes.created.insert(room, NewRoom { name, visibility, owner: by, created });
-                self.known.rooms.insert(room, Counts::default());
-                self.touch(room, entry, |_| {});
-                for user in members {
-                    self.joined(room, user, entry);
-                }
-            }
-            room::Event::Created { .. } => self.touch(room, entry, |_| {}),
-            room::Event::MemberJoined { user, .. } => {
-                self.touch(room, entry, |_| {});
-                if exists {
-                    self.joined(room, user, entry);
-                }
-            }
-            room::Event::MemberLeft { user, .. } => {
-                self.touch(room, entry, |_| {});
-                if exists && self.known.members.remove(&(room, user)) {
-                    self.touch(room, entry, |counts| counts.members = counts.members.saturating_sub(1));
-                    self.member(room, user, None, entry);
-                }
-            }
-        }
-    }
-
-    fn joined(&mut self, room: RoomId, user: UserId, entry: &Entry) {
-        if self.known.members.insert((room, user)) {
-            self.touch(room, entry, |counts| counts.members += 1);
-            self.member(room, user, Some(entry.seq), entry);
-        }
-    }
-
-    fn member(&mut self, room: RoomId, user: UserId, joined: Option<u64>, entry: &Entry) {
-        self.changes.members.insert((room, user), joined);
-        self.changes.notices.push(Notice { user, room, seq: entry.seq, ts: entry.ts.clone() });
-    }
-
-    fn message(&mut self, room: RoomId, event: message::Event, entry: &Entry) {
-        self.touch(room, entry, |_| {});
-        if !self.known.rooms.contains_key(&room) {
-            return;
-        }
-        match event {
-            message::Event::Posted { id, by, cid, body, reply_to } => {
-                // The first of equal ids wins: a repeat within or beyond the log's dedupe window.
-                if self.known.messages.contains_key(&(room, id)) {
-                    return;
-                }
-                let rules = Message { id, author: by, recalled: false };
-                self.known.messages.insert((room, id), KnownMessage { seq: entry.seq, rules });
-                let mut ordinal = 0;
-                self.touch(room, entry, |counts| {
-                    counts.last_ordinal += 1;
-                    ordinal = counts.last_ordinal;
-                });
-                self.posted.insert((room, id), self.changes.posted.len());
-                let posted = Mark { seq: entry.seq, at: entry.ts.clone() };
-                let content = Content { body: Some(body.into()), ..Content::default() };
-                let message =
-                    NewMessage { room, mid: id, author: by, cid, ordinal, reply_to, posted, content };
-                self.changes.posted.push(message);
-            }
-            message::Event::Edited { id, .. } | message::Event::Recalled { id, .. } => {
-                self.change(room, id, event, entry);
-            }
-        }
-    }
-
-    fn change(&mut self, room: RoomId, mid: MessageId, event: message::Event, entry: &Entry) {
-        let Some(known) = self.known.messages.get_mut(&(room, mid)) else { return };
-        if !known.rules.apply(&event) {
-            return;
-        }
-        let content = match self.posted.get(&(room, mid)) {
-            Some(index) => &mut self.changes.posted[*index].content,
-            None => self.changes.edited.entry((room, known.seq)).or_default(),
-        };
-        let mark = Some(Mark { seq: entry.seq, at: entry.ts.clone() });
-        if let message::Event::Edited { body, .. } = event {
-            (content.body, content.edited) = (Some(body.into()), mark);
-        } else {
-            (content.body, content.recalled) = (None, mark);
-        }
-    }
-
-    fn user(&mut self, event: user::Event, entry: &Entry) {
-        match event {
-            user::Event::Registered { id, username } => {
-                let person = Person { username, registered_at: entry.ts.clone() };
-                self.changes.people.entry(id).or_insert(person);
-            }
-            user::Event::Read { id, room, seq } => {
-                let mark = self.changes.marks.entry((id, room)).or_default();
-                *mark = (*mark).max(seq);
-            }
         }
     }
 }

@@ -3,6 +3,10 @@
 //!
 //! The read tables are those of the schema that the search path names.
 
+mod messages;
+mod people;
+mod rooms;
+
 use deadpool_postgres::{GenericClient, Transaction};
 use natterjack_eventlog::{Kind, Topic};
 use tokio::join;
@@ -16,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     copy::Copy,
     entry::Entry,
-    fold::{Changes, Content, Mark},
+    fold::{Changes, Mark},
     number::{self, signed},
 };
 
@@ -89,185 +93,26 @@ fn place(entry: &Entry) -> (Option<Uuid>, i16) {
 }
 
 pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
-    posted(work, changes).await?;
-    created(work, stream, changes).await?;
+    messages::posted(work, changes).await?;
+    rooms::created(work, stream, changes).await?;
     let results = join!(
-        counts(work, changes),
-        joined(work, changes),
-        left(work, changes),
-        edited(work, changes),
-        marks(work, changes),
-        people(work, changes),
+        rooms::counts(work, changes),
+        rooms::joined(work, changes),
+        rooms::left(work, changes),
+        messages::edited(work, changes),
+        people::marks(work, changes),
+        people::people(work, changes),
         parked(work, stream, changes),
     );
     cause(results.into())
 }
 
 /// Once one statement has failed, the transaction refuses those sent after it: the first failure counts.
-fn cause(results: [Result<(), Error>; 7]) -> Result<(), Error> {
+fn cause<const N: usize>(results: [Result<(), Error>; N]) -> Result<(), Error> {
     let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
     let consequence = |error: &Error| error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
     errors.sort_by_key(consequence);
     errors.into_iter().next().map_or(Ok(()), Err)
-}
-
-/// The counts follow with those of the rooms that were there.
-async fn created(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO rooms (stream, id, name, name_key, visibility, owner, created_seq,
-                                          created_at, member_count, last_ordinal, head)
-        SELECT $1::smallint, *, 0, 0, 0 FROM UNNEST(
-            $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::text[])";
-    let rooms = &changes.created;
-    if rooms.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<Uuid> = rooms.keys().map(|id| *id.as_uuid()).collect();
-    let names: Vec<&str> = rooms.values().map(|r| r.name.as_str()).collect();
-    let name_keys: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-    let visibilities: Vec<&str> = rooms.values().map(|r| r.visibility.as_str()).collect();
-    let owners: Vec<Uuid> = rooms.values().map(|r| *r.owner.as_uuid()).collect();
-    let (seqs, times) = marks_of(rooms.values().map(|r| &r.created));
-    let stream = number::stream(stream);
-    put(work, SQL, &[&stream, &ids, &names, &name_keys, &visibilities, &owners, &seqs, &times]).await
-}
-
-async fn counts(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "UPDATE rooms SET member_count = c.members, last_ordinal = c.ordinal, head = c.head
-        FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) c (id, members, ordinal, head)
-        WHERE rooms.id = c.id";
-    let counts = &changes.counts;
-    if counts.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<Uuid> = counts.keys().map(|id| *id.as_uuid()).collect();
-    let members: Vec<i64> = counts.values().map(|c| signed(c.members)).collect();
-    let ordinals: Vec<i64> = counts.values().map(|c| signed(c.last_ordinal)).collect();
-    let heads: Vec<i64> = counts.values().map(|c| signed(c.head)).collect();
-    put(work, SQL, &[&ids, &members, &ordinals, &heads]).await
-}
-
-/// One who left and came back within the batch has a row already.
-async fn joined(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO members (room, user_id, joined_seq)
-        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[])
-        ON CONFLICT (room, user_id) DO UPDATE SET joined_seq = EXCLUDED.joined_seq";
-    let joined = changes.members.iter().filter_map(|(key, seq)| seq.map(|seq| (key, signed(seq))));
-    let (mut rooms, mut users, mut seqs) = (vec![], vec![], vec![]);
-    for ((room, user), seq) in joined {
-        rooms.push(*room.as_uuid());
-        users.push(*user.as_uuid());
-        seqs.push(seq);
-    }
-    if rooms.is_empty() {
-        return Ok(());
-    }
-    put(work, SQL, &[&rooms, &users, &seqs]).await
-}
-
-async fn left(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "DELETE FROM members m USING UNNEST($1::uuid[], $2::uuid[]) k (room, user_id)
-        WHERE m.room = k.room AND m.user_id = k.user_id";
-    let left = changes.members.iter().filter(|(_, seq)| seq.is_none());
-    let (rooms, users): (Vec<Uuid>, Vec<Uuid>) =
-        left.map(|((room, user), _)| (*room.as_uuid(), *user.as_uuid())).unzip();
-    if rooms.is_empty() {
-        return Ok(());
-    }
-    put(work, SQL, &[&rooms, &users]).await
-}
-
-async fn posted(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "COPY messages (room, mid, author, cid, ordinal, reply_to, seq, posted_at, body,
-                                      edited_seq, edited_at, recalled_seq, recalled_at) FROM STDIN BINARY";
-    const TYPES: &[Type] = &[
-        Type::UUID,
-        Type::UUID,
-        Type::UUID,
-        Type::UUID,
-        Type::INT8,
-        Type::UUID,
-        Type::INT8,
-        Type::TEXT,
-        Type::TEXT,
-        Type::INT8,
-        Type::TEXT,
-        Type::INT8,
-        Type::TEXT,
-    ];
-    if changes.posted.is_empty() {
-        return Ok(());
-    }
-    let mut copy = Copy::begin(work, SQL, TYPES).await?;
-    for message in &changes.posted {
-        let content = &message.content;
-        let (edited, recalled) = (content.edited.as_ref(), content.recalled.as_ref());
-        copy.row(&[
-            message.room.as_uuid(),
-            message.mid.as_uuid(),
-            message.author.as_uuid(),
-            message.cid.as_uuid(),
-            &signed(message.ordinal),
-            &message.reply_to.map(Uuid::from),
-            &signed(message.posted.seq),
-            &message.posted.at,
-            &content.body,
-            &edited.map(|mark| signed(mark.seq)),
-            &edited.map(|mark| &mark.at),
-            &recalled.map(|mark| signed(mark.seq)),
-            &recalled.map(|mark| &mark.at),
-        ])
-        .await?;
-    }
-    copy.finish().await
-}
-
-async fn edited(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "UPDATE messages m SET body = c.body,
-            edited_seq = coalesce(c.edited_seq, m.edited_seq),
-            edited_at = coalesce(c.edited_at, m.edited_at),
-            recalled_seq = c.recalled_seq, recalled_at = c.recalled_at
-        FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
-             c (room, seq, body, edited_seq, edited_at, recalled_seq, recalled_at)
-        WHERE m.room = c.room AND m.seq = c.seq";
-    let edited = &changes.edited;
-    if edited.is_empty() {
-        return Ok(());
-    }
-    let (rooms, seqs): (Vec<Uuid>, Vec<i64>) =
-        edited.keys().map(|(room, seq)| (*room.as_uuid(), signed(*seq))).unzip();
-    let c = Contents::of(edited.values());
-    let columns: &Columns<'_> =
-        &[&rooms, &seqs, &c.bodies, &c.edited_seqs, &c.edited_times, &c.recalled_seqs, &c.recalled_times];
-    put(work, SQL, columns).await
-}
-
-/// A mark only moves forward.
-async fn marks(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO read_marks (user_id, room, seq)
-        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[])
-        ON CONFLICT (user_id, room) DO UPDATE SET seq = EXCLUDED.seq WHERE read_marks.seq < EXCLUDED.seq";
-    let marks = &changes.marks;
-    if marks.is_empty() {
-        return Ok(());
-    }
-    let (users, rooms): (Vec<Uuid>, Vec<Uuid>) =
-        marks.keys().map(|(user, room)| (*user.as_uuid(), *room.as_uuid())).unzip();
-    let seqs: Vec<i64> = marks.values().map(|seq| signed(*seq)).collect();
-    put(work, SQL, &[&users, &rooms, &seqs]).await
-}
-
-/// A person registers once; what comes after is a repeat.
-async fn people(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO people (id, username, registered_at)
-        SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
-    let people = &changes.people;
-    if people.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<Uuid> = people.keys().map(|id| *id.as_uuid()).collect();
-    let names: Vec<&str> = people.values().map(|p| p.username.as_str()).collect();
-    let times: Vec<&str> = people.values().map(|p| p.registered_at.as_str()).collect();
-    put(work, SQL, &[&ids, &names, &times]).await
 }
 
 async fn parked(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
@@ -286,28 +131,4 @@ async fn parked(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Resul
 
 fn marks_of<'a>(marks: impl Iterator<Item = &'a Mark>) -> (Vec<i64>, Vec<&'a str>) {
     marks.map(|mark| (signed(mark.seq), mark.at.as_str())).unzip()
-}
-
-#[derive(Default)]
-struct Contents<'a> {
-    bodies: Vec<Option<&'a str>>,
-    edited_seqs: Vec<Option<i64>>,
-    edited_times: Vec<Option<&'a str>>,
-    recalled_seqs: Vec<Option<i64>>,
-    recalled_times: Vec<Option<&'a str>>,
-}
-
-impl<'a> Contents<'a> {
-    fn of(contents: impl Iterator<Item = &'a Content>) -> Self {
-        let mut columns = Self::default();
-        for content in contents {
-            let (edited, recalled) = (content.edited.as_ref(), content.recalled.as_ref());
-            columns.bodies.push(content.body.as_deref());
-            columns.edited_seqs.push(edited.map(|mark| signed(mark.seq)));
-            columns.edited_times.push(edited.map(|mark| mark.at.as_str()));
-            columns.recalled_seqs.push(recalled.map(|mark| signed(mark.seq)));
-            columns.recalled_times.push(recalled.map(|mark| mark.at.as_str()));
-        }
-        columns
-    }
 }

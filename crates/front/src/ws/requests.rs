@@ -1,15 +1,15 @@
 //! What a client may ask for: one function for each kind of frame.
 
+mod messages;
+mod people;
+
 use std::{sync::Arc, time::Instant};
 
-use natterjack_domain::{
-    ClientId, EventId, MessageBody, MessageId, RoomId,
-    message::{self, Command},
-};
-use natterjack_eventlog::{Appended, NewEvent, Subject, Topic};
+use natterjack_domain::{MessageBody, RoomId, message::Command};
+use natterjack_eventlog::{Appended, NewEvent, Topic};
 use natterjack_wire::{
-    ClientFrame, ErrorCode, Fact, ServerFrame,
-    frame::{CloseCode, Ephemeral, Reply, Typing},
+    ClientFrame, ErrorCode, ServerFrame,
+    frame::{CloseCode, Reply},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     fault::Fault,
     hub::{Followed, Handle},
-    messages, metrics,
+    metrics,
 };
 
 /// A frame that is being answered; what is needed to count and time it.
@@ -121,44 +121,6 @@ impl Session {
         Ok(handle)
     }
 
-    async fn send(
-        &mut self,
-        request: Request,
-        room: RoomId,
-        cid: ClientId,
-        body: &str,
-        reply_to: Option<MessageId>,
-    ) -> Result<Outcome, Fault> {
-        self.room(room).await?;
-        let id = MessageId::derive(room, self.user, cid);
-        let body = self.body(body)?;
-        let fact = Fact::Message(message::Event::Posted { id, by: self.user, cid, body, reply_to });
-        let event = NewEvent::new(Subject::timeline(room), id.into(), &fact);
-        let reply = Reply { mid: Some(id), ..Reply::default() };
-        self.append(request, event, reply).await;
-        Ok(Outcome::Later)
-    }
-
-    async fn change(
-        &mut self,
-        request: Request,
-        room: RoomId,
-        mid: MessageId,
-        cid: ClientId,
-        command: Command,
-    ) -> Result<Outcome, Fault> {
-        let handle = self.room(room).await?;
-        let message = messages::find(&self.context, &handle, room, mid).await?;
-        let Some(fact) = message.decide(command)? else {
-            let id = request.id.unwrap_or_default();
-            return Ok(Outcome::Answer(Reply { id, ..Reply::default() }));
-        };
-        let id = EventId::of_change(mid, self.user, cid, request.kind);
-        let event = NewEvent::new(Subject::timeline(room), id, &Fact::Message(fact));
-        self.append(request, event, Reply::default()).await;
-        Ok(Outcome::Later)
-    }
-
     /// Sends the event on its way, in the order of the frames, and answers when the log has acknowledged it.
     async fn append(&self, request: Request, event: NewEvent, reply: Reply) {
         let permit = self.in_flight.clone().acquire_owned().await;
@@ -181,41 +143,5 @@ impl Session {
             outbox.push(&encode::frame(&frame));
             drop(permit);
         });
-    }
-
-    async fn read(&mut self, room: RoomId, seq: u64) -> Result<Outcome, Fault> {
-        let handle = self.room(room).await?;
-        // What is not there yet cannot have been read; but an acknowledged message may be there before it is seen here.
-        if seq > handle.head() {
-            handle.refresh().await;
-        }
-        let seq = seq.min(handle.head());
-        let Some(mark) = self.read_marks.lock().read(self.user, room, seq) else { return Ok(Outcome::Done) };
-        let event = NewEvent::new(Subject::feed(self.user), EventId::random(), &Fact::User(mark.clone()));
-        let permit = self.in_flight.clone().acquire_owned().await;
-        let pending = self.context.hub.log().begin(event).await;
-        let (marks, outbox) = (self.read_marks.clone(), self.member.outbox.clone());
-        self.context.appends.spawn(async move {
-            match pending.finish().await {
-                Ok(_) => marks.lock().apply(&mark),
-                Err(error) => {
-                    let fault = Fault::from(error);
-                    fault.log();
-                    outbox.push(&encode::frame(&fault.frame(None)));
-                }
-            }
-            drop(permit);
-        });
-        Ok(Outcome::Done)
-    }
-
-    async fn typing(&mut self, room: RoomId, on: bool) -> Result<Outcome, Fault> {
-        self.room(room).await?;
-        let typing = vec![Typing { user: self.user, on }];
-        let signal = Ephemeral { room: Some(room), typing, ..Ephemeral::default() };
-        let body = serde_json::to_vec(&signal).expect("a signal is plain data").into();
-        // Not stored, not acknowledged: a lost one is no loss.
-        let _ = self.context.hub.log().signal(Topic::Room(room), body).await;
-        Ok(Outcome::Done)
     }
 }

@@ -1,0 +1,27 @@
+//! What people are, and what they keep for themselves.
+
+use natterjack_domain::user;
+
+use super::Fold;
+use crate::entry::Entry;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Person {
+    pub username: String,
+    pub registered_at: String,
+}
+
+impl Fold {
+    pub(super) fn user(&mut self, event: user::Event, entry: &Entry) {
+        match event {
+            user::Event::Registered { id, username } => {
+                let person = Person { username, registered_at: entry.ts.clone() };
+                self.changes.people.entry(id).or_insert(person);
+            }
+            user::Event::Read { id, room, seq } => {
+                let mark = self.changes.marks.entry((id, room)).or_default();
+                *mark = (*mark).max(seq);
+            }
+        }
+    }
+}
