@@ -4,15 +4,17 @@ use std::{sync::LazyLock, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    context::{CreateStreamErrorKind, GetStreamErrorKind},
+    context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind},
     stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use crate::{config::Config, soundness::Found, subject::PARTITIONS};
 
-/// Servers that have just become a cluster may leave the first questions unanswered.
-const CREATE_TRIES: usize = 4;
+/// Servers that have just become a cluster may leave the first questions unanswered, or not know yet of each other.
+const CLUSTER_FORMS: Duration = Duration::from_secs(15);
+const CREATE_RETRY: Duration = Duration::from_millis(250);
 
 /// The oldest nats-server that is good enough: before it, durable sync costs a cluster most of its
 /// throughput, and acknowledged messages could be lost when power failed.
@@ -130,15 +132,23 @@ pub async fn provision(context: &jetstream::Context, config: &Config) -> Result<
 
 /// Succeeds when somebody else makes the same stream at the same time.
 async fn create(context: &jetstream::Context, index: u16, config: &Config) -> Result<(), StreamError> {
-    let mut tries = 1;
+    let begun = Instant::now();
     loop {
         match context.create_stream(stream_config(index, config)).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == CreateStreamErrorKind::TimedOut && tries < CREATE_TRIES => {
-                tries += 1;
+            Err(error) if is_of_a_young_cluster(&error) && begun.elapsed() < CLUSTER_FORMS => {
+                sleep(CREATE_RETRY).await;
             }
             Err(source) => return Err(StreamError::Create { name: stream_name(index), source }),
         }
+    }
+}
+
+fn is_of_a_young_cluster(error: &CreateStreamError) -> bool {
+    match error.kind() {
+        CreateStreamErrorKind::TimedOut => true,
+        CreateStreamErrorKind::JetStream(e) => e.error_code() == jetstream::ErrorCode::CLUSTER_NO_PEERS,
+        _ => false,
     }
 }
 
