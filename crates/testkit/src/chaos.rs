@@ -140,23 +140,21 @@ async fn hold<N: Servers>(
         course.incident("somebody's sends were not settled in time".into());
     }
     if let Some(pages) = &mut pages {
-        pages.settle().await.context("the pages' sends")?;
+        course.succeeded("the pages' sends", pages.settle().await);
     }
     let log = site.log().await;
     at_rest(&log).await;
     let heads = heads(&log, &rooms).await?;
     if let Some(pages) = &mut pages {
-        pages.read(&heads).await.context("the pages' reading")?;
+        course.succeeded("the pages' reading", pages.read(&heads).await);
     }
     if !crowd.all(Phase::Read(heads)).await {
         course.incident("somebody did not get to the end in time".into());
     }
     crowd.end().await;
     if let Some(pages) = pages {
-        let faults = pages.end().await.context("the end of the pages")?;
-        for fault in faults {
-            course.incident(fault);
-        }
+        let faults = course.succeeded("the end of the pages", pages.end().await);
+        faults.into_iter().flatten().for_each(|fault| course.incident(fault));
     }
     course.say("everybody has read to the end");
     let report = judge(&site, &options, &histories, &course).await?;

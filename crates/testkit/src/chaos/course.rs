@@ -69,6 +69,11 @@ impl Course {
         self.incidents.lock().unwrap_or_else(PoisonError::into_inner).push(words);
     }
 
+    /// A failure is an incident: the run goes on to its report.
+    pub fn succeeded<T>(&self, what: &str, result: anyhow::Result<T>) -> Option<T> {
+        result.inspect_err(|error| self.incident(format!("{what}: {error:#}"))).ok()
+    }
+
     pub fn incidents(&self) -> Vec<String> {
         self.incidents.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

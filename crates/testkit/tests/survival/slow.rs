@@ -43,7 +43,7 @@ async fn clients_that_never_read_cost_little_memory_delay_nobody_and_lose_nothin
     let messages = |seconds| usize::try_from(rate * seconds).unwrap();
     let before = messages(setting("QUIET_SECONDS", QUIET_SECONDS));
     let beside = messages(setting("SECONDS", SECONDS));
-    let site = Site::builder().set("CONNECTIONS_PER_USER", 10_000).start().await;
+    let site = Site::builder().set("CONNECTIONS_PER_USER", 10_000).set("ACCESS_SECS", 86_400).start().await;
     let projector = site.projector().await;
     let own = [("OUTBOX_MAX_BYTES", "65536"), ("STALL_TIMEOUT_MS", "7200000"), ("HEARTBEAT_MS", "7200000")];
     let front = site.front_process_with(&own).await;
