@@ -54,9 +54,14 @@ async fn make(log: &Log, count: usize, members: impl Fn() -> Vec<UserId>) -> any
 /// Appends the event that makes `room` with all its members.
 pub async fn create(log: &Log, room: &Room) -> anyhow::Result<()> {
     let by = *room.members.first().context("a room has members")?;
-    let name = RoomName::parse("bench").map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let created =
-        room::Event::Created { by, name, visibility: Visibility::Private, members: room.members.clone() };
+    let name = Some(RoomName::parse("bench").map_err(|error| anyhow::anyhow!("{error:?}"))?);
+    let created = room::Event::Created {
+        by,
+        kind: room::Kind::Room,
+        name,
+        visibility: Visibility::Private,
+        members: room.members.clone(),
+    };
     let event = NewEvent::new(Subject::state(room.id), EventId::random(), &Fact::Room(created)).expecting(0);
     log.append(event).await?;
     Ok(())

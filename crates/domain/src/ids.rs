@@ -102,6 +102,8 @@ ids! {
     ClientId,
     /// One login on one device; the family of its refresh tokens.
     SessionId,
+    /// An invite: a digest of its token, which only those know to whom it was given.
+    InviteId,
 }
 
 impl MessageId {
@@ -133,15 +135,50 @@ impl RoomId {
     pub fn derive(owner: UserId, key: &str) -> Self {
         Self(Uuid::new_v5(owner.as_uuid(), key.as_bytes()))
     }
+
+    /// The room between two people, the same from either side.
+    pub fn direct(a: UserId, b: UserId) -> Self {
+        Self::among(&[a, b])
+    }
+
+    /// The room among these people, in whatever order they are named.
+    pub fn among(people: &[UserId]) -> Self {
+        /// Apart from every other room's id.
+        const SPACE: Uuid = Uuid::from_u128(0x8b0f_5d0e_53b4_4b1c_9a51_6d2f_6c1e_70aa);
+        let mut people = people.to_vec();
+        people.sort_unstable();
+        people.dedup();
+        let bytes: Vec<u8> = people.iter().flat_map(|user| *user.0.as_bytes()).collect();
+        Self(Uuid::new_v5(&SPACE, &bytes))
+    }
 }
 
 fn derive(space: Uuid, actor: UserId, cid: ClientId, kind: &str) -> Uuid {
     Uuid::new_v5(&space, &[actor.0.as_bytes(), cid.0.as_bytes(), kind.as_bytes()].concat())
 }
 
+impl InviteId {
+    /// The id of the invite whose token has this SHA-256 digest (version 8: 122 bits of it).
+    pub fn of_digest(digest: [u8; 32]) -> Self {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_direct_room_is_the_same_from_either_side_and_nobody_elses() {
+        let (a, b, c) = (UserId::random(), UserId::random(), UserId::random());
+        assert_eq!(RoomId::direct(a, b), RoomId::direct(b, a));
+        assert_eq!(RoomId::direct(a, b), RoomId::among(&[b, a, b]));
+        assert_ne!(RoomId::direct(a, b), RoomId::direct(a, c));
+        assert_eq!(RoomId::among(&[a, b, c]), RoomId::among(&[c, a, b]));
+        assert_ne!(RoomId::among(&[a, b, c]), RoomId::direct(a, b));
+    }
 
     #[test]
     fn an_id_has_one_spelling() {

@@ -5,9 +5,13 @@
 
 pub mod ids;
 pub mod message;
+pub mod permission;
 pub mod room;
 pub mod user;
 pub mod values;
 
-pub use ids::{ClientId, EventId, InvalidId, MessageId, RoomId, SessionId, UserId};
-pub use values::{InvalidText, MessageBody, RoomName, Visibility};
+pub use ids::{ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, SessionId, UserId};
+pub use permission::{Action, Role};
+pub use values::{
+    AvatarId, InvalidText, MessageBody, Reason, RoomDescription, RoomName, RoomTopic, Visibility,
+};

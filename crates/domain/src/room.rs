@@ -1,24 +1,78 @@
-//! A room: who is in it, and what may be done to it.
+//! A room: who is in it, what they are in it, and what may be done to it.
+//!
+//! [`Room::apply`] folds state events, in [`decide`] commands become events, [`Room::permits`] says who may do what.
+//! Times are milliseconds since 1970, given by who asks: folding knows no clock.
 
-use std::collections::HashSet;
+mod decide;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
+
+pub use self::decide::{Command, Limits};
+pub use crate::permission::Kind;
 use crate::{
-    ids::UserId,
-    values::{RoomName, Visibility},
+    ids::{InviteId, UserId},
+    permission::{Action, Role},
+    values::{AvatarId, Reason, RoomDescription, RoomName, RoomTopic, Visibility},
 };
 
 /// A room as its state events make it. The default is a room that was never created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Room {
     facts: Option<Facts>,
-    members: HashSet<UserId>,
+    /// What each member is. The owner is who `facts` says, whatever stands here.
+    members: HashMap<UserId, Role>,
+    /// Until when; for good without a time. Who has left stays muted.
+    mutes: HashMap<UserId, Option<u64>>,
+    /// The same. Nobody who is banned is a member.
+    bans: HashMap<UserId, Option<u64>>,
+    /// Those that were neither revoked nor used up.
+    invites: HashMap<InviteId, Invite>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    pub name: RoomName,
+    pub kind: Kind,
+    /// Direct rooms have none.
+    pub name: Option<RoomName>,
     pub visibility: Visibility,
+    /// In direct rooms who made it, and no more than another.
     pub owner: UserId,
+    pub topic: Option<RoomTopic>,
+    pub description: Option<RoomDescription>,
+    pub avatar: Option<AvatarId>,
+    /// Seconds between two messages of one member; 0 when there need be none.
+    pub slow_mode_s: u32,
+    /// Only moderators and above write.
+    pub read_only: bool,
+    /// So many at most, if that is fewer than in any room; 0 for no limit of its own.
+    pub members_max: u32,
+    pub archived: bool,
+    /// There is no such room any more.
+    pub deleted: bool,
+}
+
+/// A way in for whoever knows its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invite {
+    pub by: UserId,
+    pub expires: Option<u64>,
+    pub uses_max: Option<u32>,
+    pub uses: u32,
+}
+
+/// What a change changes; what is missing stays. An empty text and a 0 take away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub name: Option<RoomName>,
+    pub topic: Option<RoomTopic>,
+    pub description: Option<RoomDescription>,
+    pub avatar: Option<AvatarId>,
+    pub visibility: Option<Visibility>,
+    pub slow_mode_s: Option<u32>,
+    pub read_only: Option<bool>,
+    pub members_max: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,27 +80,95 @@ pub enum Event {
     /// `members` always holds the owner, `by`.
     Created {
         by: UserId,
-        name: RoomName,
+        kind: Kind,
+        name: Option<RoomName>,
         visibility: Visibility,
         members: Vec<UserId>,
+    },
+    Changed {
+        by: UserId,
+        changes: Changes,
+    },
+    Archived {
+        by: UserId,
+    },
+    Restored {
+        by: UserId,
+    },
+    Deleted {
+        by: UserId,
     },
     /// `by` is `user` when a person joins, somebody else when a member adds one.
     MemberJoined {
         by: UserId,
         user: UserId,
+        invite: Option<InviteId>,
     },
+    /// `by` is `user` when a person leaves, somebody else when one is removed.
     MemberLeft {
         by: UserId,
         user: UserId,
+        reason: Option<Reason>,
+    },
+    /// To make somebody the owner is to hand over the room: who was it is an admin then.
+    RoleChanged {
+        by: UserId,
+        user: UserId,
+        role: Role,
+    },
+    MemberMuted {
+        by: UserId,
+        user: UserId,
+        until: Option<u64>,
+        reason: Option<Reason>,
+    },
+    MemberUnmuted {
+        by: UserId,
+        user: UserId,
+    },
+    /// Takes out who is a member.
+    MemberBanned {
+        by: UserId,
+        user: UserId,
+        until: Option<u64>,
+        reason: Option<Reason>,
+    },
+    MemberUnbanned {
+        by: UserId,
+        user: UserId,
+    },
+    InviteCreated {
+        by: UserId,
+        invite: InviteId,
+        expires: Option<u64>,
+        uses_max: Option<u32>,
+    },
+    InviteRevoked {
+        by: UserId,
+        invite: InviteId,
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    Create { by: UserId, name: RoomName, visibility: Visibility, members: Vec<UserId> },
-    Join { user: UserId },
-    Add { by: UserId, user: UserId },
-    Leave { user: UserId },
+impl Event {
+    /// The one person whom it is about.
+    pub fn concerns(&self) -> Option<UserId> {
+        match self {
+            Self::MemberJoined { user, .. }
+            | Self::MemberLeft { user, .. }
+            | Self::RoleChanged { user, .. }
+            | Self::MemberMuted { user, .. }
+            | Self::MemberUnmuted { user, .. }
+            | Self::MemberBanned { user, .. }
+            | Self::MemberUnbanned { user, .. } => Some(*user),
+            Self::Created { .. }
+            | Self::Changed { .. }
+            | Self::Archived { .. }
+            | Self::Restored { .. }
+            | Self::Deleted { .. }
+            | Self::InviteCreated { .. }
+            | Self::InviteRevoked { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,230 +181,245 @@ pub enum Rejection {
     NotMember,
     #[error("the room has its {members_max} members already")]
     Full { members_max: usize },
+    #[error("this takes the role {}", role.as_str())]
+    NotPermitted { role: Role },
+    #[error("not in a direct room")]
+    NotInDirect,
+    #[error("the person's rank is not below yours")]
+    OutOfRank,
+    #[error("the person is no member")]
+    NoSuchMember,
+    #[error("you are muted{}", until_text(*until))]
+    Muted { until: Option<u64> },
+    #[error("the person is banned{}", until_text(*until))]
+    Banned { until: Option<u64> },
+    #[error("only moderators and above write here")]
+    ReadOnly,
+    #[error("the room is archived")]
+    Archived,
+    #[error("hand over the room or delete it")]
+    LastOwner,
+    #[error("the invite is not valid any more")]
+    InviteInvalid,
+    #[error("the room has its {max} {what} already")]
+    TooMany { what: &'static str, max: usize },
+    #[error("a direct room is between 2 and {max} people")]
+    DirectSize { max: usize },
+    #[error("the room has {members} members, and a room at most {members_max}")]
+    Capacity { members: usize, members_max: usize },
 }
 
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub members_max: usize,
+fn until_text(until: Option<u64>) -> String {
+    until.map(|ms| format!(" until {ms} ms since 1970")).unwrap_or_default()
+}
+
+/// Whether what ends at `until` holds at `now`.
+fn holds(until: Option<u64>, now: u64) -> bool {
+    until.is_none_or(|until| now < until)
+}
+
+impl Invite {
+    /// Whether it lets somebody in at `now`.
+    pub fn is_good(&self, now: u64) -> bool {
+        holds(self.expires, now) && self.uses_max.is_none_or(|max| self.uses < max)
+    }
 }
 
 impl Room {
+    /// What it is; nothing when it was never created, or deleted.
     pub fn facts(&self) -> Option<&Facts> {
-        self.facts.as_ref()
+        self.facts.as_ref().filter(|facts| !facts.deleted)
     }
 
     pub fn members(&self) -> impl ExactSizeIterator<Item = UserId> {
-        self.members.iter().copied()
+        self.members.keys().copied()
     }
 
     pub fn is_member(&self, user: UserId) -> bool {
-        self.members.contains(&user)
+        self.members.contains_key(&user)
+    }
+
+    /// What a member is; nothing for everybody else.
+    pub fn role(&self, user: UserId) -> Option<Role> {
+        let role = self.members.get(&user)?;
+        let owns = |facts: &Facts| facts.owner == user && !facts.kind.is_direct();
+        Some(if self.facts().is_some_and(owns) { Role::Owner } else { *role })
+    }
+
+    /// Until when somebody is banned at `now`.
+    pub fn ban(&self, user: UserId, now: u64) -> Option<Option<u64>> {
+        self.bans.get(&user).copied().filter(|until| holds(*until, now))
+    }
+
+    /// The same for one who is muted. An owner cannot be silenced.
+    pub fn mute(&self, user: UserId, now: u64) -> Option<Option<u64>> {
+        let mute = self.mutes.get(&user).copied().filter(|until| holds(*until, now))?;
+        (self.role(user) != Some(Role::Owner)).then_some(mute)
+    }
+
+    pub fn invite(&self, invite: InviteId) -> Option<&Invite> {
+        self.invites.get(&invite)
     }
 
     /// Whether `user` may know that the room exists.
     pub fn is_visible_to(&self, user: UserId) -> bool {
-        self.facts.as_ref().is_some_and(|f| f.visibility == Visibility::Public) || self.is_member(user)
+        self.facts().is_some_and(|f| f.visibility == Visibility::Public) || self.is_member(user)
     }
 
-    /// A member may read and write. Everyone else learns of a private room only that it is not found.
+    /// A member may read. Everyone else learns of a private room only that it is not found.
     pub fn authorise(&self, user: UserId) -> Result<(), Rejection> {
-        if self.is_member(user) {
-            Ok(())
-        } else if self.is_visible_to(user) {
-            Err(Rejection::NotMember)
-        } else {
-            Err(Rejection::NotFound)
+        self.member(user).map(|_| ())
+    }
+
+    /// Whether `user` may do this at `now`.
+    pub fn permits(&self, user: UserId, action: Action, now: u64) -> Result<(), Rejection> {
+        let (facts, role) = self.member(user)?;
+        let asked = action.rule();
+        if !action.is_for(role, facts.kind) {
+            return Err(if facts.kind.is_direct() {
+                Rejection::NotInDirect
+            } else {
+                Rejection::NotPermitted { role: asked.role }
+            });
+        }
+        if facts.archived && !asked.archived {
+            return Err(Rejection::Archived);
+        }
+        if facts.read_only && !asked.read_only && role < Role::Moderator {
+            return Err(Rejection::ReadOnly);
+        }
+        match self.mute(user, now) {
+            Some(until) if !asked.muted => Err(Rejection::Muted { until }),
+            _ => Ok(()),
         }
     }
 
-    /// What `command` changes. Joining twice and leaving twice change nothing and are no error, so that
-    /// a repeated request is harmless.
-    pub fn decide(&self, command: Command, limits: Limits) -> Result<Vec<Event>, Rejection> {
-        match command {
-            Command::Create { by, name, visibility, members } => {
-                self.create(by, name, visibility, members, limits)
-            }
-            Command::Join { user } => {
-                let facts = self.facts.as_ref().ok_or(Rejection::NotFound)?;
-                if self.is_member(user) {
-                    return Ok(vec![]);
-                }
-                if facts.visibility == Visibility::Private {
-                    return Err(Rejection::NotFound);
-                }
-                self.admit(user, user, limits)
-            }
-            Command::Add { by, user } => {
-                self.authorise(by)?;
-                self.admit(by, user, limits)
-            }
-            Command::Leave { user } => match self.authorise(user) {
-                Ok(()) => Ok(vec![Event::MemberLeft { by: user, user }]),
-                Err(Rejection::NotMember) => Ok(vec![]),
-                Err(other) => Err(other),
-            },
+    fn member(&self, user: UserId) -> Result<(&Facts, Role), Rejection> {
+        match (self.facts(), self.role(user)) {
+            (Some(facts), Some(role)) => Ok((facts, role)),
+            (Some(facts), None) if facts.visibility == Visibility::Public => Err(Rejection::NotMember),
+            _ => Err(Rejection::NotFound),
         }
     }
 
-    fn create(
-        &self,
-        by: UserId,
-        name: RoomName,
-        visibility: Visibility,
-        members: Vec<UserId>,
-        limits: Limits,
-    ) -> Result<Vec<Event>, Rejection> {
-        if self.facts.is_some() {
-            return Err(Rejection::Exists);
-        }
-        let mut all = vec![by];
-        let mut seen = HashSet::from([by]);
-        all.extend(members.into_iter().filter(|m| seen.insert(*m)));
-        if all.len() > limits.members_max {
-            return Err(Rejection::Full { members_max: limits.members_max });
-        }
-        Ok(vec![Event::Created { by, name, visibility, members: all }])
-    }
-
-    fn admit(&self, by: UserId, user: UserId, limits: Limits) -> Result<Vec<Event>, Rejection> {
-        if self.is_member(user) {
-            return Ok(vec![]);
-        }
-        if self.members.len() >= limits.members_max {
-            return Err(Rejection::Full { members_max: limits.members_max });
-        }
-        Ok(vec![Event::MemberJoined { by, user }])
-    }
-
-    /// Folds one event. Events of a room that was never created, and a second creation, change nothing:
-    /// every reader of the log draws the same conclusion from them.
+    /// Folds one event. What makes no sense changes nothing, so that every reader of the log draws the same conclusion
+    /// from it: events of a room that was never created or is deleted, a second creation, the joining of one who
+    /// is in it or is banned for good, a role for one who is not, the owner's removal by others, a room handed over by
+    /// another than its owner.
     pub fn apply(&mut self, event: &Event) {
+        if let (None, Event::Created { by, kind, name, visibility, members }) = (&self.facts, event) {
+            self.facts = Some(Facts::new(*by, *kind, name.clone(), *visibility));
+            self.members = members.iter().map(|member| (*member, Role::Member)).collect();
+        }
+        let Some(facts) = self.facts.as_mut().filter(|facts| !facts.deleted) else { return };
         match event {
-            Event::Created { by, name, visibility, members } => {
-                if self.facts.is_none() {
-                    self.facts = Some(Facts { name: name.clone(), visibility: *visibility, owner: *by });
-                    self.members = members.iter().copied().collect();
+            Event::Created { .. } => {}
+            Event::Changed { changes, .. } => facts.change(changes),
+            Event::Archived { .. } => facts.archived = true,
+            Event::Restored { .. } => facts.archived = false,
+            Event::Deleted { .. } => {
+                facts.deleted = true;
+                let facts = self.facts.take();
+                *self = Self { facts, ..Self::default() };
+            }
+            Event::MemberJoined { user, invite, .. } => self.join(*user, *invite),
+            Event::MemberLeft { by, user, .. } => {
+                if by == user || *user != facts.owner {
+                    self.members.remove(user);
                 }
             }
-            Event::MemberJoined { user, .. } => {
-                if self.facts.is_some() {
-                    self.members.insert(*user);
+            Event::RoleChanged { by, user, role } => self.give(*by, *user, *role),
+            Event::MemberMuted { user, until, .. } => {
+                self.mutes.insert(*user, *until);
+            }
+            Event::MemberUnmuted { user, .. } => {
+                self.mutes.remove(user);
+            }
+            Event::MemberBanned { user, until, .. } => {
+                if *user != facts.owner {
+                    self.members.remove(user);
+                    self.bans.insert(*user, *until);
                 }
             }
-            Event::MemberLeft { user, .. } => {
-                self.members.remove(user);
+            Event::MemberUnbanned { user, .. } => {
+                self.bans.remove(user);
+            }
+            Event::InviteCreated { by, invite, expires, uses_max } => {
+                let new = Invite { by: *by, expires: *expires, uses_max: *uses_max, uses: 0 };
+                self.invites.entry(*invite).or_insert(new);
+            }
+            Event::InviteRevoked { invite, .. } => {
+                self.invites.remove(invite);
+            }
+        }
+    }
+
+    /// Whoever let in one who is banned until some time found that time to be over: it lifts the ban.
+    fn join(&mut self, user: UserId, invite: Option<InviteId>) {
+        if self.is_member(user) || self.bans.get(&user).is_some_and(Option::is_none) {
+            return;
+        }
+        self.bans.remove(&user);
+        self.members.insert(user, Role::Member);
+        let Some(id) = invite else { return };
+        if let Some(invite) = self.invites.get_mut(&id) {
+            invite.uses += 1;
+            if invite.uses_max.is_some_and(|max| invite.uses >= max) {
+                self.invites.remove(&id);
+            }
+        }
+    }
+
+    fn give(&mut self, by: UserId, user: UserId, role: Role) {
+        let Some(facts) = &mut self.facts else { return };
+        if !self.members.contains_key(&user) || user == facts.owner {
+            return;
+        }
+        if role < Role::Owner {
+            self.members.insert(user, role);
+        } else if by == facts.owner {
+            facts.owner = user;
+            if let Some(former) = self.members.get_mut(&by) {
+                *former = Role::Admin;
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const LIMITS: Limits = Limits { members_max: 3 };
-
-    fn user(n: u8) -> UserId {
-        UserId::from_uuid(uuid::Uuid::from_u128(n.into()))
-    }
-
-    fn created(visibility: Visibility, members: &[u8]) -> Event {
-        let members = members.iter().map(|n| user(*n)).collect();
-        Event::Created { by: user(1), name: RoomName::parse("r").unwrap(), visibility, members }
-    }
-
-    fn given(events: &[Event]) -> Room {
-        let mut room = Room::default();
-        for event in events {
-            room.apply(event);
-        }
-        room
-    }
-
-    type Case = (&'static str, Vec<Event>, Command, Result<Vec<Event>, Rejection>);
-
-    fn joined(by: u8, who: u8) -> Event {
-        Event::MemberJoined { by: user(by), user: user(who) }
-    }
-
-    #[test]
-    fn commands_against_given_events() {
-        use Visibility::{Private, Public};
-        let left = |n| Event::MemberLeft { by: user(n), user: user(n) };
-        let join = |n| Command::Join { user: user(n) };
-        let leave = |n| Command::Leave { user: user(n) };
-        let add = |by, n| Command::Add { by: user(by), user: user(n) };
-        let full = Rejection::Full { members_max: 3 };
-        let cases: Vec<Case> = vec![
-            ("join nothing", vec![], join(2), Err(Rejection::NotFound)),
-            ("join public", vec![created(Public, &[1])], join(2), Ok(vec![joined(2, 2)])),
-            ("join twice", vec![created(Public, &[1, 2])], join(2), Ok(vec![])),
-            ("join private", vec![created(Private, &[1])], join(2), Err(Rejection::NotFound)),
-            ("join full", vec![created(Public, &[1, 2, 3])], join(4), Err(full)),
-            ("add", vec![created(Private, &[1])], add(1, 2), Ok(vec![joined(1, 2)])),
-            ("add by stranger", vec![created(Private, &[1])], add(2, 3), Err(Rejection::NotFound)),
-            ("add by visitor", vec![created(Public, &[1])], add(2, 3), Err(Rejection::NotMember)),
-            ("add to full", vec![created(Private, &[1, 2, 3])], add(1, 4), Err(full)),
-            ("leave", vec![created(Public, &[1, 2])], leave(2), Ok(vec![left(2)])),
-            ("leave twice", vec![created(Public, &[1, 2]), left(2)], leave(2), Ok(vec![])),
-            ("leave unseen", vec![created(Private, &[1])], leave(2), Err(Rejection::NotFound)),
-            ("join again", vec![created(Public, &[1, 2]), left(2)], join(2), Ok(vec![joined(2, 2)])),
-        ];
-        for (name, events, command, expected) in cases {
-            assert_eq!(given(&events).decide(command, LIMITS), expected, "{name}");
+impl Facts {
+    fn new(owner: UserId, kind: Kind, name: Option<RoomName>, visibility: Visibility) -> Self {
+        Self {
+            kind,
+            name,
+            visibility,
+            owner,
+            topic: None,
+            description: None,
+            avatar: None,
+            slow_mode_s: 0,
+            read_only: false,
+            members_max: 0,
+            archived: false,
+            deleted: false,
         }
     }
 
-    #[test]
-    fn creation_counts_each_member_once_and_the_owner_always() {
-        let create = |members: &[u8]| Command::Create {
-            by: user(1),
-            name: RoomName::parse("r").unwrap(),
-            visibility: Visibility::Private,
-            members: members.iter().map(|n| user(*n)).collect(),
-        };
-        let room = Room::default();
-        assert_eq!(room.decide(create(&[2, 2, 1]), LIMITS), Ok(vec![created(Visibility::Private, &[1, 2])]));
-        assert_eq!(room.decide(create(&[2, 3, 4]), LIMITS), Err(Rejection::Full { members_max: 3 }));
-        let exists = given(&[created(Visibility::Public, &[1])]);
-        assert_eq!(exists.decide(create(&[]), LIMITS), Err(Rejection::Exists));
-    }
-
-    #[test]
-    fn a_second_creation_and_events_before_the_first_change_nothing() {
-        let mut room = given(&[joined(2, 2)]);
-        assert_eq!(room, Room::default());
-        room.apply(&created(Visibility::Public, &[1]));
-        let before = room.clone();
-        room.apply(&created(Visibility::Private, &[1, 2]));
-        assert_eq!(room, before);
-    }
-
-    proptest! {
-        #[test]
-        fn no_sequence_of_commands_overfills_a_room_or_lets_strangers_into_a_private_one(
-            private in any::<bool>(),
-            steps in proptest::collection::vec((0u8..3, 1u8..7, 1u8..7), 0..60),
-        ) {
-            let visibility = if private { Visibility::Private } else { Visibility::Public };
-            let mut room = given(&[created(visibility, &[1])]);
-            for (kind, a, b) in steps {
-                let was_member = room.is_member(user(a));
-                let command = match kind {
-                    0 => Command::Join { user: user(a) },
-                    1 => Command::Add { by: user(a), user: user(b) },
-                    _ => Command::Leave { user: user(a) },
-                };
-                for event in room.decide(command, LIMITS).unwrap_or_default() {
-                    if let Event::MemberJoined { by, .. } = &event {
-                        prop_assert!(!private || (was_member && *by == user(a)));
-                    }
-                    room.apply(&event);
-                }
-                prop_assert!(room.members().len() <= LIMITS.members_max);
-            }
+    fn change(&mut self, changes: &Changes) {
+        let Changes { name, topic, description, avatar, visibility, slow_mode_s, read_only, members_max } =
+            changes.clone();
+        self.name = name.or(self.name.take());
+        if let Some(topic) = topic {
+            self.topic = Some(topic).filter(|topic| !topic.as_str().is_empty());
         }
+        if let Some(description) = description {
+            self.description = Some(description).filter(|description| !description.as_str().is_empty());
+        }
+        if let Some(avatar) = avatar {
+            self.avatar = Some(avatar).filter(|avatar| !avatar.as_str().is_empty());
+        }
+        self.visibility = visibility.unwrap_or(self.visibility);
+        self.slow_mode_s = slow_mode_s.unwrap_or(self.slow_mode_s);
+        self.read_only = read_only.unwrap_or(self.read_only);
+        self.members_max = members_max.unwrap_or(self.members_max);
     }
 }

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// Longest room name, in characters.
 pub const ROOM_NAME_MAX_CHARS: usize = 80;
+/// Longest topic, description and reason, in characters.
+pub const ROOM_TOPIC_MAX_CHARS: usize = 250;
+pub const ROOM_DESCRIPTION_MAX_CHARS: usize = 2_000;
+pub const REASON_MAX_CHARS: usize = 500;
+pub const AVATAR_MAX_CHARS: usize = 100;
 /// Longest message, in characters. An installation may configure less, never more.
 pub const MESSAGE_BODY_MAX_CHARS: usize = 8_000;
 
@@ -17,12 +22,35 @@ pub enum InvalidText {
     TooLong { max_chars: usize },
     #[error("the text contains the control character U+{:04X}", *.0 as u32)]
     ControlCharacter(char),
+    #[error("an avatar is named by letters, digits, dots, hyphens and underscores")]
+    NotAnAvatar,
 }
 
 /// A room's name: one line of 1–80 characters without surrounding white space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(String);
+
+/// What a room is about: one line of at most 250 characters; an empty one is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoomTopic(String);
+
+/// What a room is for: at most 2,000 characters with line feeds; an empty one is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoomDescription(String);
+
+/// Why somebody did something to another: one line of 1–500 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Reason(String);
+
+/// Names a picture, and is no address of one: at most 100 letters, digits, dots, hyphens and underscores; an empty one is
+/// none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AvatarId(String);
 
 /// A message's text: 1–8,000 characters, tabs and line feeds but no other control character.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +65,53 @@ impl RoomName {
     }
 }
 
+impl RoomTopic {
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        optional(text.trim(), ROOM_TOPIC_MAX_CHARS, char::is_control).map(Self)
+    }
+}
+
+impl RoomDescription {
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        optional(text.trim_end(), ROOM_DESCRIPTION_MAX_CHARS, is_no_text).map(Self)
+    }
+}
+
+impl Reason {
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        let text = text.trim();
+        check(text, REASON_MAX_CHARS, char::is_control)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl AvatarId {
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+            return Err(InvalidText::NotAnAvatar);
+        }
+        optional(text, AVATAR_MAX_CHARS, char::is_control).map(Self)
+    }
+}
+
+fn optional(text: &str, max_chars: usize, forbidden: fn(char) -> bool) -> Result<String, InvalidText> {
+    match check(text, max_chars, forbidden) {
+        Ok(()) => Ok(text.into()),
+        Err(InvalidText::Empty) => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Control characters but for those that lines are made of.
+fn is_no_text(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\t'
+}
+
 impl MessageBody {
     /// Keeps the text as it is, but for white space at its end.
     pub fn parse(text: &str, max_chars: usize) -> Result<Self, InvalidText> {
         let text = text.trim_end();
-        let forbidden = |c: char| c.is_control() && c != '\n' && c != '\t';
-        check(text, max_chars.min(MESSAGE_BODY_MAX_CHARS), forbidden)?;
+        check(text, max_chars.min(MESSAGE_BODY_MAX_CHARS), is_no_text)?;
         Ok(Self(text.into()))
     }
 }
@@ -112,6 +181,10 @@ macro_rules! text {
 }
 
 text!(RoomName, RoomName::parse);
+text!(RoomTopic, RoomTopic::parse);
+text!(RoomDescription, RoomDescription::parse);
+text!(Reason, Reason::parse);
+text!(AvatarId, AvatarId::parse);
 text!(MessageBody, |text| MessageBody::parse(text, MESSAGE_BODY_MAX_CHARS));
 
 #[cfg(test)]
@@ -125,6 +198,25 @@ mod tests {
         assert_eq!(RoomName::parse("a\nb"), Err(InvalidText::ControlCharacter('\n')));
         assert!(RoomName::parse(&"的".repeat(80)).is_ok());
         assert_eq!(RoomName::parse(&"的".repeat(81)), Err(InvalidText::TooLong { max_chars: 80 }));
+    }
+
+    #[test]
+    fn what_a_room_is_about_may_be_taken_away_and_a_picture_is_no_address() {
+        assert_eq!(RoomTopic::parse("  ").map(String::from), Ok(String::new()));
+        assert_eq!(RoomTopic::parse(" frogs ").map(String::from), Ok("frogs".into()));
+        assert_eq!(RoomTopic::parse("a\nb"), Err(InvalidText::ControlCharacter('\n')));
+        assert_eq!(RoomDescription::parse("a\nb").map(String::from), Ok("a\nb".into()));
+        assert_eq!(
+            RoomDescription::parse(&"x".repeat(2_001)),
+            Err(InvalidText::TooLong { max_chars: 2_000 })
+        );
+        assert_eq!(Reason::parse(" "), Err(InvalidText::Empty));
+        assert_eq!(AvatarId::parse("a1.B-2_c").map(String::from), Ok("a1.B-2_c".into()));
+        assert_eq!(AvatarId::parse("").map(String::from), Ok(String::new()));
+        for bad in ["http://x", "a/b", "a b", "é"] {
+            assert_eq!(AvatarId::parse(bad), Err(InvalidText::NotAnAvatar), "{bad}");
+        }
+        assert_eq!(AvatarId::parse(&"x".repeat(101)), Err(InvalidText::TooLong { max_chars: 100 }));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub socket: SocketConfig,
     pub hub: HubConfig,
+    pub rooms: RoomsConfig,
     pub lifecycle: lifecycle::Config,
     pub log: natterjack_eventlog::Config,
     pub database: natterjack_database::Config,
@@ -90,8 +91,21 @@ pub struct HubConfig {
     /// How far back in the log a client's missed events are read, in sequences of the stream: for the tail, and when
     /// Postgres does not have them.
     pub deep_read_span: u64,
+}
+
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "they are limits")]
+pub struct RoomsConfig {
     /// Members of a room.
     pub members_max: usize,
+    /// People in a direct room, all of them told.
+    pub direct_max: usize,
+    /// People who are banned from a room, and people who are muted in it.
+    pub sanctions_max: usize,
+    /// Invites to a room that were neither revoked nor used up.
+    pub invites_max: usize,
+    /// Longest time between two messages of a member that a room may ask for.
+    pub slow_mode_max: Duration,
 }
 
 /// An origin (RFC 6454) such as `https://chat.example`.
@@ -125,6 +139,7 @@ impl Config {
             http: HttpConfig::read(r),
             socket: SocketConfig::read(r),
             hub: HubConfig::read(r),
+            rooms: RoomsConfig::read(r),
             lifecycle: lifecycle::Config::read(r),
             log: natterjack_eventlog::Config::read(r),
             database: natterjack_database::Config::read(r),
@@ -198,7 +213,18 @@ impl HubConfig {
             heads_period: millis(r, "NATTERJACK_HEADS_PERIOD_MS", 10_000),
             deep_reads: r.in_range("NATTERJACK_DEEP_READS", 2, 1..=64),
             deep_read_span: r.in_range("NATTERJACK_DEEP_READ_SPAN", 10_000, 0..=u64::MAX),
+        }
+    }
+}
+
+impl RoomsConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
             members_max: r.in_range("NATTERJACK_MEMBERS_MAX", 10_000, 2..=1_000_000),
+            direct_max: r.in_range("NATTERJACK_DIRECT_MAX", 10, 2..=100),
+            sanctions_max: r.in_range("NATTERJACK_SANCTIONS_MAX", 10_000, 1..=1_000_000),
+            invites_max: r.in_range("NATTERJACK_INVITES_MAX", 100, 1..=10_000),
+            slow_mode_max: r.secs("NATTERJACK_SLOW_MODE_MAX_SECS", 21_600),
         }
     }
 }

@@ -108,12 +108,26 @@ impl IntoResponse for Fault {
 
 impl From<room::Rejection> for Fault {
     fn from(rejection: room::Rejection) -> Self {
-        match rejection {
-            room::Rejection::NotFound => ErrorCode::RoomNotFound.into(),
-            room::Rejection::NotMember => ErrorCode::NotMember.into(),
-            room::Rejection::Full { .. } => Self::from(ErrorCode::RoomFull).because(rejection.to_string()),
-            room::Rejection::Exists => Self::caused(ErrorCode::Internal, rejection),
-        }
+        let code = match rejection {
+            room::Rejection::NotFound => return ErrorCode::RoomNotFound.into(),
+            room::Rejection::NotMember => return ErrorCode::NotMember.into(),
+            room::Rejection::Exists => return Self::caused(ErrorCode::Internal, rejection),
+            room::Rejection::Full { .. } => ErrorCode::RoomFull,
+            room::Rejection::NotPermitted { .. } => ErrorCode::RoleTooLow,
+            room::Rejection::NotInDirect => ErrorCode::NotInDirect,
+            room::Rejection::OutOfRank => ErrorCode::RankTooLow,
+            room::Rejection::NoSuchMember => ErrorCode::NoSuchMember,
+            room::Rejection::Muted { .. } => ErrorCode::Muted,
+            room::Rejection::Banned { .. } => ErrorCode::Banned,
+            room::Rejection::ReadOnly => ErrorCode::RoomReadOnly,
+            room::Rejection::Archived => ErrorCode::RoomArchived,
+            room::Rejection::LastOwner => ErrorCode::LastOwner,
+            room::Rejection::InviteInvalid => ErrorCode::InviteInvalid,
+            room::Rejection::TooMany { .. } => ErrorCode::RoomListFull,
+            room::Rejection::DirectSize { .. } => ErrorCode::DirectSize,
+            room::Rejection::Capacity { .. } => ErrorCode::RoomSettingInvalid,
+        };
+        Self::from(code).because(rejection.to_string())
     }
 }
 
@@ -147,7 +161,7 @@ impl From<InvalidText> for Fault {
         let code = match error {
             InvalidText::Empty => ErrorCode::MessageEmpty,
             InvalidText::TooLong { .. } => ErrorCode::MessageTooLong,
-            InvalidText::ControlCharacter(_) => ErrorCode::MessageInvalid,
+            InvalidText::ControlCharacter(_) | InvalidText::NotAnAvatar => ErrorCode::MessageInvalid,
         };
         Self::from(code).because(error.to_string())
     }

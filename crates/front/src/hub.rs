@@ -12,6 +12,7 @@ use futures_util::{
 };
 use natterjack_domain::{RoomId, room::Room};
 use natterjack_eventlog::{Event, FollowError, Heads, ReadError, Subject, Topic};
+use natterjack_identity::Clock;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -34,7 +35,7 @@ mod watchdog;
 pub use command::{Answer, Attach, Attached, ConnId, Member};
 pub use fanout::Fanout;
 pub use followed::{Followed, Place};
-pub use handle::{CutOff, Handle, Refusal};
+pub use handle::{CutOff, Handle, Refusal, now_ms};
 pub use tail::Tail;
 
 use self::feed::Feeds;
@@ -62,6 +63,7 @@ struct Inner {
     log: Log,
     store: Store,
     config: HubConfig,
+    clock: Clock,
     rooms: Mutex<HashMap<RoomId, Opening>>,
     feeds: Arc<Feeds>,
     /// Reads that hold up those who append: few at once; see [`Hub::deep_read`].
@@ -86,15 +88,28 @@ pub enum OpenError {
 }
 
 impl Hub {
-    pub fn new(log: Log, store: Store, config: HubConfig) -> Self {
+    pub fn new(log: Log, store: Store, config: HubConfig, clock: Clock) -> Self {
         let deep_reads = Semaphore::new(config.deep_reads);
         let repairs = Arc::new(Semaphore::new(config.deep_reads));
         let feeds = Feeds::new(log.clone(), repairs.clone(), config.deep_read_span);
-        Self(Arc::new(Inner { log, store, config, rooms: Mutex::default(), feeds, deep_reads, repairs }))
+        Self(Arc::new(Inner {
+            log,
+            store,
+            config,
+            clock,
+            rooms: Mutex::default(),
+            feeds,
+            deep_reads,
+            repairs,
+        }))
     }
 
     pub fn log(&self) -> &Log {
         &self.0.log
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// Whether live events of rooms and of feeds are heard at this moment.
@@ -200,6 +215,7 @@ impl Hub {
             commands: sender,
             beyond_tail: tokio::sync::Mutex::default(),
             log: inner.log.clone(),
+            clock: inner.clock.clone(),
             whole_since: AtomicU64::new(connection),
         });
         let actor = actor::Actor {

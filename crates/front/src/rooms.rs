@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natterjack_domain::{
     EventId, RoomId, UserId,
-    room::{self, Command, Limits, Room},
+    room::{self, Command, Facts, Limits, Room},
 };
 use natterjack_eventlog::{AppendError, NewEvent, Subject, Topic};
 use natterjack_wire::{
@@ -14,8 +14,9 @@ use natterjack_wire::{
 };
 
 use crate::{
+    config::RoomsConfig,
     fault::Fault,
-    hub::{Hub, OpenError},
+    hub::{Hub, OpenError, now_ms},
 };
 
 /// A conflict reloads and decides again, so often at most.
@@ -30,24 +31,31 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    pub fn new(hub: Hub, members_max: usize) -> Self {
-        Self { hub, limits: Limits { members_max } }
+    pub fn new(hub: Hub, config: &RoomsConfig) -> Self {
+        let limits = Limits {
+            members_max: config.members_max,
+            direct_max: config.direct_max.min(config.members_max),
+            sanctions_max: config.sanctions_max,
+            invites_max: config.invites_max,
+        };
+        Self { hub, limits }
     }
 
-    /// Creates the room `id`. Its owner may repeat the request: a room that is there already is the answer.
-    pub async fn create(&self, id: RoomId, command: Command) -> Result<RoomChanged, Fault> {
-        let Command::Create { by, .. } = &command else { return Err(ErrorCode::Internal.into()) };
-        let by = *by;
-        let events = match self.hub.room(id).await {
-            Err(error) if matches!(*error, OpenError::NoSuchRoom) => {
-                Room::default().decide(command, self.limits)?
-            }
+    /// Creates the room `id`. Its owner may repeat the request: a room that is there already is the answer. In a direct
+    /// room it is for whoever is in it.
+    pub async fn create(&self, id: RoomId, by: UserId, command: Command) -> Result<RoomChanged, Fault> {
+        match self.hub.room(id).await {
+            Err(error) if matches!(*error, OpenError::NoSuchRoom) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return self.created_before(id, by).await,
+        }
+        let now = now_ms(self.hub.clock());
+        let Some(event) = Room::default().decide(command, self.limits, now)? else {
+            return Err(ErrorCode::Internal.into());
         };
-        match self.append(id, EventId::from_uuid(*id.as_uuid()), &events, 0).await {
+        match self.append(id, EventId::from_uuid(*id.as_uuid()), &event, 0).await {
             Ok(seq) => {
-                self.settle(id, seq, &events).await;
+                self.settle(id, seq, &event, &Room::default()).await;
                 Ok(self.changed(id, seq))
             }
             Err(AppendError::Conflict) => self.created_before(id, by).await,
@@ -62,9 +70,12 @@ impl Rooms {
             opened => opened?,
         };
         let (room, _) = handle.room();
-        match room.facts() {
-            Some(facts) if facts.owner == by => Ok(self.changed(id, handle.head())),
-            _ => Err(ErrorCode::RoomNotFound.into()),
+        let is_theirs =
+            |facts: &Facts| if facts.kind.is_direct() { room.is_member(by) } else { facts.owner == by };
+        if room.facts().is_some_and(is_theirs) {
+            Ok(self.changed(id, handle.head()))
+        } else {
+            Err(ErrorCode::RoomNotFound.into())
         }
     }
 
@@ -75,21 +86,17 @@ impl Rooms {
         let mut is_fresh = false;
         for _ in 0..ATTEMPTS {
             let (room, state_head) = handle.room();
-            let decided = room.decide(command.clone(), self.limits);
-            let comes_to_nothing = decided.as_ref().map_or(true, Vec::is_empty);
+            let decided = room.decide(command.clone(), self.limits, now_ms(self.hub.clock()));
             // Only an append finds out by itself that another front was quicker.
-            if comes_to_nothing && !is_fresh {
+            if !matches!(decided, Ok(Some(_))) && !is_fresh {
                 handle.refresh().await;
                 is_fresh = true;
                 continue;
             }
-            let events = decided?;
-            if events.is_empty() {
-                return Ok(self.changed(id, handle.head()));
-            }
-            match self.append(id, EventId::random(), &events, state_head).await {
+            let Some(event) = decided? else { return Ok(self.changed(id, handle.head())) };
+            match self.append(id, EventId::random(), &event, state_head).await {
                 Ok(seq) => {
-                    self.settle(id, seq, &events).await;
+                    self.settle(id, seq, &event, &room).await;
                     return Ok(self.changed(id, seq));
                 }
                 Err(AppendError::Conflict) => {
@@ -102,32 +109,26 @@ impl Rooms {
         Err(ErrorCode::RoomContended.into())
     }
 
-    /// Appends the events of one decision, each on top of the one before. Rules decide one event at a time so
-    /// far; `id` names the first.
     async fn append(
         &self,
         room: RoomId,
         id: EventId,
-        events: &[room::Event],
+        event: &room::Event,
         state_head: u64,
     ) -> Result<u64, AppendError> {
-        let mut last = state_head;
-        for (index, event) in events.iter().enumerate() {
-            let id = if index == 0 { id } else { EventId::random() };
-            let new = NewEvent::new(Subject::state(room), id, &Fact::Room(event.clone())).expecting(last);
-            last = self.hub.log().append(new).await?.seq;
-        }
-        Ok(last)
+        let new = NewEvent::new(Subject::state(room), id, &Fact::Room(event.clone())).expecting(state_head);
+        Ok(self.hub.log().append(new).await?.seq)
     }
 
-    /// Waits until this front knows, and tells those concerned, who may have no connection to the room.
-    async fn settle(&self, id: RoomId, seq: u64, events: &[room::Event]) {
+    /// Waits until this front knows, and tells those concerned, who may have no connection to the room: `before` is the
+    /// room before the event.
+    async fn settle(&self, id: RoomId, seq: u64, event: &room::Event, before: &Room) {
         if let Ok(handle) = self.hub.room(id).await {
             handle.folded(seq, FOLD_LIMIT).await;
         }
         let notice = Ephemeral { membership: Some(Membership { room: id, seq }), ..Ephemeral::default() };
         let body = bytes::Bytes::from(serde_json::to_vec(&notice).expect("a notice is plain data"));
-        for user in events.iter().flat_map(concerned) {
+        for user in concerned(event, before) {
             // The projector tells them again.
             let _ = self.hub.log().signal(Topic::User(user), body.clone()).await;
         }
@@ -139,9 +140,10 @@ impl Rooms {
     }
 }
 
-fn concerned(event: &room::Event) -> Vec<UserId> {
+fn concerned(event: &room::Event, before: &Room) -> Vec<UserId> {
     match event {
         room::Event::Created { members, .. } => members.clone(),
-        room::Event::MemberJoined { user, .. } | room::Event::MemberLeft { user, .. } => vec![*user],
+        room::Event::Deleted { .. } => before.members().collect(),
+        _ => event.concerns().into_iter().collect(),
     }
 }

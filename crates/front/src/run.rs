@@ -101,7 +101,7 @@ pub async fn serve(
     let registry = Arc::new(Registry::default());
     let token_life = Duration::from_secs(identity.access_tokens().ttl_secs());
     let revocations = Revocations::new(registry.clone(), token_life);
-    let hub = Hub::new(log.clone(), store.clone(), config.hub.clone());
+    let hub = Hub::new(log.clone(), store.clone(), config.hub.clone(), clock.clone());
     select! {
         () = shutdown.draining() => return Ok(()),
         () = hub.connected() => {}
@@ -145,7 +145,7 @@ pub async fn serve(
 
     let parts = Parts {
         accounts: Arc::new(Accounts::new(identity, revocations, log)),
-        rooms: Rooms::new(hub, config.hub.members_max),
+        rooms: Rooms::new(hub, &config.rooms),
         store,
         projected,
         limiter,

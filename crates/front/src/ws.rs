@@ -75,6 +75,6 @@ impl Context {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+        crate::hub::now_ms(&self.clock)
     }
 }

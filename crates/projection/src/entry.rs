@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_counts_for_nothing_says_why() {
         let (room, user, other) = (RoomId::random(), UserId::random(), UserId::random());
-        let joined = EventBody::MemberJoined { user };
+        let joined = EventBody::MemberJoined { user, invite: None };
         let read = |seq| EventBody::UserRead { room, seq };
         let misplaced = "an event of this type does not belong on this subject";
         let good = entry(Subject::state(room), user, joined.clone());

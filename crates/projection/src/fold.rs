@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use natterjack_domain::{
     MessageId, RoomId, UserId,
     message::{self, Message},
-    room,
 };
 use natterjack_wire::Fact;
 
@@ -47,11 +46,7 @@ impl Keys {
             let Some(room) = entry.room() else { continue };
             keys.rooms.insert(room);
             match &entry.fact {
-                Ok(Fact::Room(
-                    room::Event::MemberJoined { user, .. } | room::Event::MemberLeft { user, .. },
-                )) => {
-                    keys.members.insert((room, *user));
-                }
+                Ok(Fact::Room(event)) => keys.members.extend(event.concerns().map(|user| (room, user))),
                 Ok(Fact::Message(message::Event::Posted { id, .. })) => {
                     if repeats == Repeats::LookedFor {
                         keys.messages.insert((room, *id));
@@ -62,7 +57,7 @@ impl Keys {
                 )) => {
                     keys.messages.insert((room, *id));
                 }
-                Ok(Fact::Room(room::Event::Created { .. }) | Fact::User(_)) | Err(_) => {}
+                Ok(Fact::User(_)) | Err(_) => {}
             }
         }
         keys

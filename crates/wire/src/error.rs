@@ -64,6 +64,22 @@ codes! {
     3006 NotSubscribed "not_subscribed" 409 "The connection is not subscribed to the room";
     3007 TooManySubscriptions "too_many_subscriptions" 409 "The connection is subscribed to too many rooms";
 
+    3008 RoleTooLow "role_too_low" 403 "Your role in the room does not permit this";
+    3009 RankTooLow "rank_too_low" 403 "The person's rank in the room is not below yours";
+    3010 Muted "muted" 403 "You are muted in this room";
+    3011 Banned "banned" 403 "The person is banned from this room";
+    3012 RoomReadOnly "room_read_only" 403 "The room is read-only";
+    3013 RoomArchived "room_archived" 409 "The room is archived";
+    3014 SlowMode "slow_mode" 429 "Too soon after your last message in this room";
+    3015 LastOwner "last_owner" 409 "An owner has to hand over the room before leaving it";
+    3016 NotInDirect "not_in_direct" 409 "This cannot be done in a direct room";
+    3017 InviteInvalid "invite_invalid" 404 "The invite is not valid, or not any more";
+    3018 RoomListFull "room_list_full" 409 "The room takes no more of these";
+    3019 NoSuchMember "no_such_member" 404 "The person is not a member of the room";
+    3020 RoomTextInvalid "room_text_invalid" 422 "A text about the room or a reason is not valid";
+    3021 DirectSize "direct_size" 422 "A direct room is between oneself and a few others";
+    3022 RoomSettingInvalid "room_setting_invalid" 422 "A setting of the room is out of range";
+
     4001 FrameMalformed "frame_malformed" 400 "The frame is not a known frame";
     4002 FrameTooLarge "frame_too_large" 413 "The frame is too large";
     4003 NotText "not_text" 400 "Frames are UTF-8 text";

@@ -4,14 +4,21 @@
 //! keeps and what stands as `e` in a client's frame. They are never rebuilt on the way. A golden file for
 //! each version of each event stands in `crates/wire/tests/golden`.
 
+mod rooms;
+
 use bytes::Bytes;
 use natterjack_domain::{
-    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room, user,
+    ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName, UserId, Visibility,
+    message,
+    room::{self, Kind},
+    user,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
 use utoipa::ToSchema;
+
+pub use self::rooms::RoomChange;
 
 /// The version that is written. Every version that was ever written can be read.
 pub const VERSION: u8 = 1;
@@ -32,16 +39,81 @@ pub struct StoredEvent {
 pub enum EventBody {
     #[serde(rename = "room.created")]
     RoomCreated {
+        /// Empty in direct rooms.
+        #[serde(with = "rooms::name")]
         #[ts(type = "string")]
         #[schema(value_type = String)]
-        name: RoomName,
+        name: Option<RoomName>,
         visibility: Visibility,
         members: Vec<UserId>,
+        /// `room` when missing.
+        #[serde(default, skip_serializing_if = "rooms::is_room")]
+        #[ts(optional, as = "Option<Kind>")]
+        kind: Kind,
     },
+    #[serde(rename = "room.changed")]
+    RoomChanged(RoomChange),
+    #[serde(rename = "room.archived")]
+    RoomArchived,
+    #[serde(rename = "room.restored")]
+    RoomRestored,
+    #[serde(rename = "room.deleted")]
+    RoomDeleted,
     #[serde(rename = "room.member_joined")]
-    MemberJoined { user: UserId },
+    MemberJoined {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        invite: Option<InviteId>,
+    },
     #[serde(rename = "room.member_left")]
-    MemberLeft { user: UserId },
+    MemberLeft {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        #[schema(value_type = Option<String>)]
+        reason: Option<Reason>,
+    },
+    #[serde(rename = "room.role_changed")]
+    RoleChanged { user: UserId, role: Role },
+    #[serde(rename = "room.member_muted")]
+    MemberMuted {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        until: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        #[schema(value_type = Option<String>)]
+        reason: Option<Reason>,
+    },
+    #[serde(rename = "room.member_unmuted")]
+    MemberUnmuted { user: UserId },
+    #[serde(rename = "room.member_banned")]
+    MemberBanned {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        until: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        #[schema(value_type = Option<String>)]
+        reason: Option<Reason>,
+    },
+    #[serde(rename = "room.member_unbanned")]
+    MemberUnbanned { user: UserId },
+    #[serde(rename = "room.invite_created")]
+    InviteCreated {
+        invite: InviteId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        expires: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        uses_max: Option<u32>,
+    },
+    #[serde(rename = "room.invite_revoked")]
+    InviteRevoked { invite: InviteId },
     #[serde(rename = "message.posted")]
     MessagePosted {
         cid: ClientId,
@@ -109,7 +181,7 @@ pub enum DecodeError {
 impl StoredEvent {
     pub fn new(id: EventId, fact: &Fact) -> Self {
         let (by, body) = match fact {
-            Fact::Room(event) => store_room(event),
+            Fact::Room(event) => rooms::store(event),
             Fact::Message(event) => store_message(event),
             Fact::User(event) => store_user(event),
         };
@@ -149,11 +221,34 @@ impl StoredEvent {
     pub fn fact(self) -> Fact {
         let by = self.by;
         match self.body {
-            EventBody::RoomCreated { name, visibility, members } => {
-                Fact::Room(room::Event::Created { by, name, visibility, members })
+            EventBody::RoomCreated { name, visibility, members, kind } => {
+                Fact::Room(room::Event::Created { by, kind, name, visibility, members })
             }
-            EventBody::MemberJoined { user } => Fact::Room(room::Event::MemberJoined { by, user }),
-            EventBody::MemberLeft { user } => Fact::Room(room::Event::MemberLeft { by, user }),
+            EventBody::RoomChanged(changes) => {
+                Fact::Room(room::Event::Changed { by, changes: changes.into() })
+            }
+            EventBody::RoomArchived => Fact::Room(room::Event::Archived { by }),
+            EventBody::RoomRestored => Fact::Room(room::Event::Restored { by }),
+            EventBody::RoomDeleted => Fact::Room(room::Event::Deleted { by }),
+            EventBody::MemberJoined { user, invite } => {
+                Fact::Room(room::Event::MemberJoined { by, user, invite })
+            }
+            EventBody::MemberLeft { user, reason } => {
+                Fact::Room(room::Event::MemberLeft { by, user, reason })
+            }
+            EventBody::RoleChanged { user, role } => Fact::Room(room::Event::RoleChanged { by, user, role }),
+            EventBody::MemberMuted { user, until, reason } => {
+                Fact::Room(room::Event::MemberMuted { by, user, until, reason })
+            }
+            EventBody::MemberUnmuted { user } => Fact::Room(room::Event::MemberUnmuted { by, user }),
+            EventBody::MemberBanned { user, until, reason } => {
+                Fact::Room(room::Event::MemberBanned { by, user, until, reason })
+            }
+            EventBody::MemberUnbanned { user } => Fact::Room(room::Event::MemberUnbanned { by, user }),
+            EventBody::InviteCreated { invite, expires, uses_max } => {
+                Fact::Room(room::Event::InviteCreated { by, invite, expires, uses_max })
+            }
+            EventBody::InviteRevoked { invite } => Fact::Room(room::Event::InviteRevoked { by, invite }),
             EventBody::MessagePosted { cid, body, reply_to } => {
                 let id = MessageId::from_uuid(*self.id.as_uuid());
                 Fact::Message(message::Event::Posted { id, by, cid, body, reply_to })
@@ -172,16 +267,6 @@ impl StoredEvent {
 
 fn malformed(why: &dyn std::fmt::Display) -> DecodeError {
     DecodeError::Malformed(serde::de::Error::custom(why))
-}
-
-fn store_room(event: &room::Event) -> (UserId, EventBody) {
-    match event.clone() {
-        room::Event::Created { by, name, visibility, members } => {
-            (by, EventBody::RoomCreated { name, visibility, members })
-        }
-        room::Event::MemberJoined { by, user } => (by, EventBody::MemberJoined { user }),
-        room::Event::MemberLeft { by, user } => (by, EventBody::MemberLeft { user }),
-    }
 }
 
 fn store_message(event: &message::Event) -> (UserId, EventBody) {

@@ -137,7 +137,7 @@ fn unasked() -> Vec<(&'static str, ServerFrame)> {
     let reset = |room, reason| ServerFrame::Reset { room, epoch: position().epoch, reason };
     vec![
         ("ev", in_room(Some(posted()))),
-        ("ev.joined", in_room(Some(event(EventBody::MemberJoined { user: id(3) })))),
+        ("ev.joined", in_room(Some(event(EventBody::MemberJoined { user: id(3), invite: None })))),
         ("ev.foreign", in_room(None)),
         ("u", ServerFrame::U(FeedEvent { seq: 846, prev: 845, ts: ts(), e: Some(read) })),
         ("eph.typing", ServerFrame::Eph(Ephemeral { room: Some(id(5)), typing, membership: None })),

@@ -42,6 +42,11 @@ export type EventId = string;
 
 export type FeedEvent = { seq: number, prev: number, ts: string, e: StoredEvent | null, };
 
+/**
+ * An invite: a digest of its token, which only those know to whom it was given.
+ */
+export type InviteId = string;
+
 export type Membership = { room: RoomId, seq: number, };
 
 /**
@@ -86,6 +91,29 @@ recovered?: boolean, };
 
 export type ResetReason = "gap_too_large" | "epoch_changed" | "late_event" | "not_member";
 
+/**
+ * What a member is in a room of the kind [`Kind::Room`], the lowest first. In the other kinds everybody is a member and
+ * nobody has a rank.
+ */
+export type Role = "member" | "moderator" | "admin" | "owner";
+
+/**
+ * What has changed of a room; what is missing has not. An empty text and a 0 take away.
+ */
+export type RoomChange = { name?: string, topic?: string, description?: string, avatar?: string, visibility?: Visibility, 
+/**
+ * Seconds between two messages of one member.
+ */
+slow_mode_s?: number, 
+/**
+ * Only moderators and above write.
+ */
+read_only?: boolean, 
+/**
+ * Most members of this room.
+ */
+members_max?: number, };
+
 export type RoomEvent = { room: RoomId, seq: number, 
 /**
  * Sequence of the room's event before this one; 0 before the first, and where the server has read this event back
@@ -106,6 +134,11 @@ e: StoredEvent | null, };
  */
 export type RoomId = string;
 
+/**
+ * What a room is for. Never changes.
+ */
+export type RoomKind = "room" | "direct" | "group_direct";
+
 export type ServerFrame = { "t": "welcome" } & Welcome | { "t": "ok" } & Reply | { "t": "err", id?: number, code: number, title: string, detail?: string, retry_ms?: number, } | { "t": "ev" } & RoomEvent | { "t": "u" } & FeedEvent | { "t": "eph" } & Ephemeral | { "t": "reset", room?: RoomId, epoch: string, reason: ResetReason, } | { "t": "bye", code: number, retry_ms?: number, };
 
 export type StoredEvent = { 
@@ -116,7 +149,15 @@ v: number, id: EventId,
 /**
  * Who caused it.
  */
-by: UserId, } & ({ "type": "room.created", name: string, visibility: Visibility, members: Array<UserId>, } | { "type": "room.member_joined", user: UserId, } | { "type": "room.member_left", user: UserId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, } | { "type": "message.edited", mid: MessageId, body: string, } | { "type": "message.recalled", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
+by: UserId, } & ({ "type": "room.created", 
+/**
+ * Empty in direct rooms.
+ */
+name: string, visibility: Visibility, members: Array<UserId>, 
+/**
+ * `room` when missing.
+ */
+kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, } | { "type": "message.edited", mid: MessageId, body: string, } | { "type": "message.recalled", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
 
 export type Typing = { user: UserId, on: boolean, };
 
@@ -176,6 +217,21 @@ export const ErrorCode = {
   RoomContended: 3005,
   NotSubscribed: 3006,
   TooManySubscriptions: 3007,
+  RoleTooLow: 3008,
+  RankTooLow: 3009,
+  Muted: 3010,
+  Banned: 3011,
+  RoomReadOnly: 3012,
+  RoomArchived: 3013,
+  SlowMode: 3014,
+  LastOwner: 3015,
+  NotInDirect: 3016,
+  InviteInvalid: 3017,
+  RoomListFull: 3018,
+  NoSuchMember: 3019,
+  RoomTextInvalid: 3020,
+  DirectSize: 3021,
+  RoomSettingInvalid: 3022,
   FrameMalformed: 4001,
   FrameTooLarge: 4002,
   NotText: 4003,

@@ -98,8 +98,8 @@ impl Churn<'_> {
         }
         drop(seat.writer);
         let user = UserId::random();
-        self.tell(room, Event::MemberJoined { user, by: user }).await?;
-        self.tell(room, Event::MemberLeft { user: gone, by: gone }).await?;
+        self.tell(room, Event::MemberJoined { user, by: user, invite: None }).await?;
+        self.tell(room, Event::MemberLeft { user: gone, by: gone, reason: None }).await?;
         let (mut reader, writer) = crowd::enter(self.front.address, self.tokens, user).await?;
         crowd::follow(&mut reader, &writer, room).await?;
         Ok(Seated::new(Seat { room, user, reader, writer }, None))

@@ -194,8 +194,8 @@ impl Town {
             }
             if turn.is_multiple_of(5) {
                 let (room, user) = (person.rooms[0], person.user);
-                self.tell(room, Event::MemberLeft { by: user, user }).await?;
-                self.tell(room, Event::MemberJoined { by: user, user }).await?;
+                self.tell(room, Event::MemberLeft { by: user, user, reason: None }).await?;
+                self.tell(room, Event::MemberJoined { by: user, user, invite: None }).await?;
             }
             self.connect(person).await?;
             *self.mended.lock() += 1;

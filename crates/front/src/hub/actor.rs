@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt};
-use natterjack_domain::{UserId, room};
+use natterjack_domain::room;
 use natterjack_eventlog::{Event, Kind, Signal};
-use natterjack_wire::{Fact, ServerFrame, StoredEvent, frame::Ephemeral};
+use natterjack_wire::{
+    Fact, ServerFrame, StoredEvent,
+    frame::{Ephemeral, ResetReason},
+};
 use tokio::{
     select,
     sync::mpsc,
@@ -18,6 +21,7 @@ use super::{
     chain::{Chain, Link},
     command::{Answer, Attach, Attached, Command, answer},
     fanout::Fanout,
+    handle::Out,
     repair::{Missing, Repair},
     tail::Tail,
 };
@@ -191,11 +195,14 @@ impl Actor {
         self.fanout.push(frame, before);
         self.handle.set_head(self.chain.head());
         if event.subject.kind == Kind::State
-            && let Some(user) = self.handle.fold(event)
+            && let Some(out) = self.handle.fold(event)
         {
-            // Who left gets the event that says so, and nothing after it.
+            // Who is out gets the event that says so, and nothing after it.
             self.flush();
-            self.fanout.remove_user(user);
+            match out {
+                Out::One(user) => self.fanout.remove_user(user),
+                Out::Everybody => self.reset(ResetReason::NotMember),
+            }
         }
     }
 
@@ -298,13 +305,5 @@ pub(super) fn room_event(event: &Event) -> Option<room::Event> {
             tracing::error!(%error, seq = event.seq, subject = %event.subject, "an event cannot be read");
             None
         }
-    }
-}
-
-/// The person whom a room event takes out of the room.
-pub(super) fn leaver(event: &room::Event) -> Option<UserId> {
-    match event {
-        room::Event::MemberLeft { user, .. } => Some(*user),
-        room::Event::Created { .. } | room::Event::MemberJoined { .. } => None,
     }
 }

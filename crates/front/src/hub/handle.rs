@@ -10,10 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use natterjack_domain::{
-    MessageId, RoomId, UserId,
+    Action, MessageId, RoomId, UserId,
     room::{Rejection, Room},
 };
 use natterjack_eventlog::{Event, Heads, Kind, Topic};
+use natterjack_identity::Clock;
 use natterjack_wire::frame::ResetReason;
 use parking_lot::RwLock;
 use tokio::{
@@ -45,8 +46,18 @@ pub struct Handle {
     /// any before it, more events follow than the tail takes.
     pub(super) beyond_tail: tokio::sync::Mutex<Option<u64>>,
     pub(super) log: Log,
+    /// What holds until some time is judged by it.
+    pub(super) clock: Clock,
     /// Nothing was missed up to when this connection of the log was made; see [`Log::connection`].
     pub(super) whole_since: AtomicU64,
+}
+
+/// Who is no member any more by an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Out {
+    One(UserId),
+    /// The room was deleted.
+    Everybody,
 }
 
 /// Why somebody is not let in.
@@ -93,16 +104,27 @@ impl Handle {
         self.room.read().authorise(user)
     }
 
+    /// Whether `user` may do this here and now.
+    fn permits(&self, user: UserId, action: Action) -> Result<(), Rejection> {
+        let now = now_ms(&self.clock);
+        self.room.read().permits(user, action, now)
+    }
+
     /// The same by what the log holds now, where the fold would refuse: who was let in over another front a moment
-    /// ago is in. Costs a look at the log for each refusal. Who is a member by a fold that may have missed something is not let
-    /// in either.
-    pub async fn admit(&self, user: UserId) -> Result<(), Refusal> {
+    /// ago is in. Costs a look at the log for each refusal. Who may by a fold that may have missed something is refused
+    /// too.
+    pub async fn permit(&self, user: UserId, action: Action) -> Result<(), Refusal> {
         self.assure().await?;
-        if self.authorise(user).is_ok() {
+        if self.permits(user, action).is_ok() {
             return Ok(());
         }
         self.refresh().await;
-        Ok(self.authorise(user)?)
+        Ok(self.permits(user, action)?)
+    }
+
+    /// Lets a member read.
+    pub async fn admit(&self, user: UserId) -> Result<(), Refusal> {
+        self.permit(user, Action::Read).await
     }
 
     /// Fails where the fold may be another than the log's, for longer than a moment: where the front hears nothing, or
@@ -126,22 +148,29 @@ impl Handle {
         self.whole_since.load(Ordering::Acquire) == self.log.connection()
     }
 
-    /// Folds a state event; gives the person who left by it.
-    pub(super) fn fold(&self, event: &Event) -> Option<UserId> {
+    /// Folds a state event; says who is out by it.
+    pub(super) fn fold(&self, event: &Event) -> Option<Out> {
         if event.subject.kind != Kind::State {
             return None;
         }
         let folded = actor::room_event(event);
         let mut room = self.room.write();
-        if let Some(folded) = &folded {
-            room.apply(folded);
-        }
+        let out = folded.and_then(|folded| {
+            let concerned = folded.concerns().filter(|user| room.is_member(*user));
+            let was_there = room.facts().is_some();
+            room.apply(&folded);
+            match concerned {
+                _ if was_there && room.facts().is_none() => Some(Out::Everybody),
+                Some(user) if !room.is_member(user) => Some(Out::One(user)),
+                _ => None,
+            }
+        });
         self.state_head.send_if_modified(|head| {
             let moves = *head < event.seq;
             *head = (*head).max(event.seq);
             moves
         });
-        folded.as_ref().and_then(actor::leaver)
+        out
     }
 
     /// Everything up to when this connection was made is folded.
@@ -203,4 +232,9 @@ impl Handle {
     pub(super) async fn abandon(&self, reason: ResetReason) {
         let _ = self.commands.send(Command::Abandon(reason)).await;
     }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms(clock: &Clock) -> u64 {
+    u64::try_from(clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }

@@ -200,7 +200,7 @@ impl Client {
             }
             170..180 if self.0.world.lock().now().is_member(room, self.0.user) => {
                 let user = self.0.user;
-                self.0.world.append_state(room, room::Event::MemberLeft { by: user, user });
+                self.0.world.append_state(room, room::Event::MemberLeft { by: user, user, reason: None });
             }
             _ => {}
         }

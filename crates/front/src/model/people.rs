@@ -53,7 +53,8 @@ impl Fronts {
             add_wires(world, front, work);
             let mut store = Store::new(pool(), 1);
             store.model = Some(world.clone());
-            let hub = Hub::new(Log::new(world, front), store.clone(), hub_config(&mut rng));
+            let hub =
+                Hub::new(Log::new(world, front), store.clone(), hub_config(&mut rng), Clock::from_fn(|| NOW));
             let check = Readiness::new().observe("postgres");
             background.spawn(hub.clone().watch(stop.clone()));
             background.spawn(hub.clone().feed(stop.clone()));
@@ -124,7 +125,6 @@ fn hub_config(rng: &mut Rng) -> HubConfig {
         heads_period: rng.millis(300, 1_500),
         deep_reads: 1 + rng.index(2),
         deep_read_span: [0, 10, 50, 10_000][rng.index(4)],
-        members_max: 100,
     }
 }
 

@@ -52,9 +52,9 @@ fn say_something(world: &World, rng: &mut Rng) {
         _ => {
             let is_member = world.lock().now().is_member(room, user);
             let event = if is_member {
-                room::Event::MemberLeft { by: user, user }
+                room::Event::MemberLeft { by: user, user, reason: None }
             } else {
-                room::Event::MemberJoined { by: user, user }
+                room::Event::MemberJoined { by: user, user, invite: None }
             };
             // People leave seldom, and are let in again soon.
             if !is_member || rng.permille(300) {

@@ -241,8 +241,14 @@ impl World {
     fn found(&self) {
         for room in self.rooms() {
             let (by, members) = (self.users()[0], self.users().to_vec());
-            let name = RoomName::parse("room").unwrap();
-            let event = room::Event::Created { by, name, visibility: Visibility::Public, members };
+            let name = Some(RoomName::parse("room").unwrap());
+            let event = room::Event::Created {
+                by,
+                kind: room::Kind::Room,
+                name,
+                visibility: Visibility::Public,
+                members,
+            };
             self.append_state(*room, event);
         }
     }
@@ -305,10 +311,16 @@ impl World {
         drop(state);
         for room in missing {
             let (by, members) = (self.users()[0], self.users().to_vec());
-            let name = RoomName::parse("again").unwrap();
+            let name = Some(RoomName::parse("again").unwrap());
             self.append_state(
                 room,
-                room::Event::Created { by, name, visibility: Visibility::Public, members },
+                room::Event::Created {
+                    by,
+                    kind: room::Kind::Room,
+                    name,
+                    visibility: Visibility::Public,
+                    members,
+                },
             );
         }
     }

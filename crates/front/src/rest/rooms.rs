@@ -126,7 +126,7 @@ pub async fn create(
     }
     let command =
         Command::Create { by: caller.user, name, visibility: request.visibility, members: request.members };
-    Ok((StatusCode::CREATED, Body(rooms.create(id, command).await?)))
+    Ok((StatusCode::CREATED, Body(rooms.create(id, caller.user, command).await?)))
 }
 
 fn room_id(caller: &Caller, headers: &HeaderMap) -> Result<RoomId, Fault> {
@@ -162,7 +162,7 @@ pub async fn join(
     caller: Caller,
     RoomPath(room): RoomPath,
 ) -> Result<Body<RoomChanged>, Fault> {
-    Ok(Body(rooms.change(room, Command::Join { user: caller.user }).await?))
+    Ok(Body(rooms.change(room, Command::Join { user: caller.user, invite: None }).await?))
 }
 
 /// Leaves a room. Leaving twice is no error.

@@ -5,7 +5,7 @@ mod people;
 
 use std::{sync::Arc, time::Instant};
 
-use natterjack_domain::{MessageBody, RoomId, message::Command};
+use natterjack_domain::{Action, MessageBody, RoomId, message::Command};
 use natterjack_eventlog::{Appended, NewEvent, Topic};
 use natterjack_wire::{
     ClientFrame, ErrorCode, ServerFrame,
@@ -111,13 +111,13 @@ impl Session {
         Ok(MessageBody::parse(text, self.context.config.message_max_chars)?)
     }
 
-    /// The room, if the person may read and write there.
-    async fn room(&self, room: RoomId) -> Result<Arc<Handle>, Fault> {
+    /// The room, if the person may do this there.
+    async fn room(&self, room: RoomId, action: Action) -> Result<Arc<Handle>, Fault> {
         let handle = match self.topics.get(&Topic::Room(room)) {
             Some(Followed::Room(handle)) if handle.is_served() => handle.clone(),
             _ => self.context.hub.room(room).await?,
         };
-        handle.admit(self.user).await?;
+        handle.permit(self.user, action).await?;
         Ok(handle)
     }
 

@@ -7,7 +7,7 @@ use crate::entry::Entry;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct NewRoom {
-    pub name: RoomName,
+    pub name: Option<RoomName>,
     pub visibility: Visibility,
     pub owner: UserId,
     pub created: Mark,
@@ -17,7 +17,7 @@ impl Fold {
     pub(super) fn room(&mut self, room: RoomId, event: room::Event, entry: &Entry) {
         let exists = self.known.rooms.contains_key(&room);
         match event {
-            room::Event::Created { by, name, visibility, members } if !exists => {
+            room::Event::Created { by, name, visibility, members, .. } if !exists => {
                 let created = Mark { seq: entry.seq, at: entry.ts.clone() };
                 self.changes.created.insert(room, NewRoom { name, visibility, owner: by, created });
                 self.known.rooms.insert(room, Counts::default());
@@ -26,7 +26,6 @@ impl Fold {
                     self.joined(room, user, entry);
                 }
             }
-            room::Event::Created { .. } => self.touch(room, entry, |_| {}),
             room::Event::MemberJoined { user, .. } => {
                 self.touch(room, entry, |_| {});
                 if exists {
@@ -40,6 +39,7 @@ impl Fold {
                     self.member(room, user, None, entry);
                 }
             }
+            _ => self.touch(room, entry, |_| {}),
         }
     }
 

@@ -364,13 +364,22 @@ impl State {
         let body = MessageBody::parse(words, 8_000).unwrap();
         let (subject, fact) = match rng.below(100) {
             0..8 => {
-                let name = RoomName::parse("room").unwrap();
-                let event =
-                    room::Event::Created { by, name, visibility: Visibility::Public, members: vec![by] };
+                let name = Some(RoomName::parse("room").unwrap());
+                let event = room::Event::Created {
+                    by,
+                    kind: room::Kind::Room,
+                    name,
+                    visibility: Visibility::Public,
+                    members: vec![by],
+                };
                 (Subject::state(room), Fact::Room(event))
             }
-            8..16 => (Subject::state(room), Fact::Room(room::Event::MemberJoined { by, user: by })),
-            16..24 => (Subject::state(room), Fact::Room(room::Event::MemberLeft { by, user: by })),
+            8..16 => {
+                (Subject::state(room), Fact::Room(room::Event::MemberJoined { by, user: by, invite: None }))
+            }
+            16..24 => {
+                (Subject::state(room), Fact::Room(room::Event::MemberLeft { by, user: by, reason: None }))
+            }
             24..34 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
             34..44 => (Subject::timeline(room), Fact::Message(message::Event::Edited { id: mid, by, body })),
             44..50 => (Subject::timeline(room), Fact::Message(message::Event::Recalled { id: mid, by })),

@@ -1,6 +1,7 @@
 //! Rooms and who is in them.
 
 use deadpool_postgres::Transaction;
+use natterjack_domain::RoomName;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ pub(super) async fn created(work: &Transaction<'_>, stream: u16, changes: &Chang
         return Ok(());
     }
     let ids: Vec<Uuid> = rooms.keys().map(|id| *id.as_uuid()).collect();
-    let names: Vec<&str> = rooms.values().map(|r| r.name.as_str()).collect();
+    let names: Vec<&str> = rooms.values().map(|r| r.name.as_ref().map_or("", RoomName::as_str)).collect();
     let name_keys: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
     let visibilities: Vec<&str> = rooms.values().map(|r| r.visibility.as_str()).collect();
     let owners: Vec<Uuid> = rooms.values().map(|r| *r.owner.as_uuid()).collect();

@@ -51,7 +51,7 @@ impl Memory {
 
     fn store(&mut self, changes: Changes) {
         for (id, new) in changes.created {
-            assert!(self.rooms.insert(id, (new.name.to_string(), Counts::default())).is_none());
+            assert!(self.rooms.insert(id, (new.name.unwrap().to_string(), Counts::default())).is_none());
         }
         for (id, counts) in changes.counts {
             self.rooms.get_mut(&id).unwrap().1 = counts;

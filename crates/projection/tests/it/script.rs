@@ -132,18 +132,19 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
     let id = EventId::random();
     match step {
         Step::Created { room: r, by, members, private } => {
-            let name = RoomName::parse(&format!("Room {r}")).unwrap();
+            let name = Some(RoomName::parse(&format!("Room {r}")).unwrap());
             let visibility = if *private { Visibility::Private } else { Visibility::Public };
             let members = members.iter().map(|n| user(*n)).collect();
-            let event = room::Event::Created { by: user(*by), name, visibility, members };
+            let event =
+                room::Event::Created { by: user(*by), kind: room::Kind::Room, name, visibility, members };
             (Subject::state(room(*r)), id, Fact::Room(event))
         }
         Step::Joined { room: r, user: u } => {
-            let event = room::Event::MemberJoined { by: user(*u), user: user(*u) };
+            let event = room::Event::MemberJoined { by: user(*u), user: user(*u), invite: None };
             (Subject::state(room(*r)), id, Fact::Room(event))
         }
         Step::Left { room: r, user: u } => {
-            let event = room::Event::MemberLeft { by: user(*u), user: user(*u) };
+            let event = room::Event::MemberLeft { by: user(*u), user: user(*u), reason: None };
             (Subject::state(room(*r)), id, Fact::Room(event))
         }
         Step::Posted { room: r, by, mid: m, body, reply_to } => {

@@ -59,12 +59,17 @@ async fn after_a_short_absence_a_cold_front_asks_nothing_of_postgres() {
 /// `linked`: as fronts do, each on condition that it follows the one before; else only the last one is.
 async fn eventful(log: &Log, [owner, last, gone]: [UserId; 3], linked: bool) -> RoomId {
     let id = RoomId::random();
-    let name = RoomName::parse("Marsh").unwrap();
-    let created =
-        room::Event::Created { by: owner, name, visibility: Visibility::Private, members: vec![owner] };
+    let name = Some(RoomName::parse("Marsh").unwrap());
+    let created = room::Event::Created {
+        by: owner,
+        kind: room::Kind::Room,
+        name,
+        visibility: Visibility::Private,
+        members: vec![owner],
+    };
     let joined = (0..CHANGES).map(|_| UserId::random()).chain([last, gone]);
-    let joined = joined.map(|user| room::Event::MemberJoined { by: user, user });
-    let left = room::Event::MemberLeft { by: gone, user: gone };
+    let joined = joined.map(|user| room::Event::MemberJoined { by: user, user, invite: None });
+    let left = room::Event::MemberLeft { by: gone, user: gone, reason: None };
     let mut before = 0;
     for event in [created].into_iter().chain(joined).chain([left]) {
         let is_last = matches!(event, room::Event::MemberLeft { .. });
@@ -111,7 +116,7 @@ async fn a_subject_is_followed_back_as_far_as_its_events_say_what_was_before() {
     let id = RoomId::random();
     let append = async |expected: Option<u64>| {
         let user = UserId::random();
-        let fact = Fact::Room(room::Event::MemberJoined { by: user, user });
+        let fact = Fact::Room(room::Event::MemberJoined { by: user, user, invite: None });
         let event = NewEvent::new(Subject::state(id), EventId::random(), &fact);
         log.append(NewEvent { expected_last: expected, ..event }).await.unwrap().seq
     };

@@ -1,7 +1,7 @@
 //! What is said.
 
 use natterjack_domain::{
-    ClientId, EventId, MessageId, RoomId,
+    Action, ClientId, EventId, MessageId, RoomId,
     message::{self, Command},
 };
 use natterjack_eventlog::{NewEvent, Subject};
@@ -19,7 +19,7 @@ impl Session {
         body: &str,
         reply_to: Option<MessageId>,
     ) -> Result<Outcome, Fault> {
-        self.room(room).await?;
+        self.room(room, Action::Post).await?;
         let id = MessageId::derive(room, self.user, cid);
         let body = self.body(body)?;
         let fact = Fact::Message(message::Event::Posted { id, by: self.user, cid, body, reply_to });
@@ -37,7 +37,11 @@ impl Session {
         cid: ClientId,
         command: Command,
     ) -> Result<Outcome, Fault> {
-        let handle = self.room(room).await?;
+        let action = match &command {
+            Command::Edit { .. } => Action::Edit,
+            Command::Recall { .. } => Action::Recall,
+        };
+        let handle = self.room(room, action).await?;
         let message = messages::find(&self.context, &handle, room, mid).await?;
         let Some(fact) = message.decide(command)? else {
             let id = request.id.unwrap_or_default();

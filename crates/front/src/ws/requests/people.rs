@@ -1,6 +1,6 @@
 //! What people tell of themselves.
 
-use natterjack_domain::{EventId, RoomId};
+use natterjack_domain::{Action, EventId, RoomId};
 use natterjack_eventlog::{NewEvent, Subject, Topic};
 use natterjack_wire::{
     Fact,
@@ -12,7 +12,7 @@ use crate::{fault::Fault, ws::encode};
 
 impl Session {
     pub(super) async fn read(&mut self, room: RoomId, seq: u64) -> Result<Outcome, Fault> {
-        let handle = self.room(room).await?;
+        let handle = self.room(room, Action::Read).await?;
         // What is not there yet cannot have been read; but an acknowledged message may be there before it is seen here.
         if seq > handle.head() {
             handle.refresh().await;
@@ -38,7 +38,7 @@ impl Session {
     }
 
     pub(super) async fn typing(&mut self, room: RoomId, on: bool) -> Result<Outcome, Fault> {
-        self.room(room).await?;
+        self.room(room, Action::Post).await?;
         let typing = vec![Typing { user: self.user, on }];
         let signal = Ephemeral { room: Some(room), typing, ..Ephemeral::default() };
         let body = serde_json::to_vec(&signal).expect("a signal is plain data").into();
