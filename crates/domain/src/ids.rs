@@ -104,6 +104,8 @@ ids! {
     SessionId,
     /// An invite: a digest of its token, which only those know to whom it was given.
     InviteId,
+    /// A file that a message may bear.
+    AttachmentId,
 }
 
 impl MessageId {
@@ -113,6 +115,13 @@ impl MessageId {
     /// and after any time, without a look-up.
     pub fn derive(room: RoomId, author: UserId, cid: ClientId) -> Self {
         Self(derive(room.0, author, cid, ""))
+    }
+}
+
+impl ClientId {
+    /// What `person` calls a request of the idempotency key `key`, so that a repeat of it is the same request.
+    pub fn derive(person: UserId, key: &str) -> Self {
+        Self(Uuid::new_v5(person.as_uuid(), key.as_bytes()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything here is pure: no I/O, no async, no clock, no randomness but the making of ids. Start with
 //! [`room`]: `decide` turns a command into events, `apply` folds events into state.
 
+pub mod attachment;
 pub mod ids;
 pub mod message;
 pub mod permission;
@@ -10,7 +11,7 @@ pub mod room;
 pub mod user;
 pub mod values;
 
-pub use ids::{ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, SessionId, UserId};
+pub use ids::{AttachmentId, ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, SessionId, UserId};
 pub use permission::{Action, Role};
 pub use values::{
     AvatarId, InvalidText, MessageBody, Reason, RoomDescription, RoomName, RoomTopic, Visibility,

@@ -52,8 +52,9 @@ pub struct Reason(String);
 #[serde(try_from = "String", into = "String")]
 pub struct AvatarId(String);
 
-/// A message's text: 1–8,000 characters, tabs and line feeds but no other control character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A message's text: 1–8,000 characters, tabs and line feeds but no other control character. The empty one, its default,
+/// is for messages that say something without words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageBody(String);
 
@@ -113,6 +114,11 @@ impl MessageBody {
         let text = text.trim_end();
         check(text, max_chars.min(MESSAGE_BODY_MAX_CHARS), is_no_text)?;
         Ok(Self(text.into()))
+    }
+
+    /// What is stored: the text of any message.
+    fn stored(text: &str) -> Result<Self, InvalidText> {
+        if text.is_empty() { Ok(Self::default()) } else { Self::parse(text, MESSAGE_BODY_MAX_CHARS) }
     }
 }
 
@@ -185,7 +191,7 @@ text!(RoomTopic, RoomTopic::parse);
 text!(RoomDescription, RoomDescription::parse);
 text!(Reason, Reason::parse);
 text!(AvatarId, AvatarId::parse);
-text!(MessageBody, |text| MessageBody::parse(text, MESSAGE_BODY_MAX_CHARS));
+text!(MessageBody, MessageBody::stored);
 
 #[cfg(test)]
 mod tests {

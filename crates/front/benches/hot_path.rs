@@ -21,7 +21,7 @@ fn event(room: RoomId, seq: u64) -> Event {
     let (by, cid) = (UserId::random(), ClientId::random());
     let id = MessageId::derive(room, by, cid);
     let body = MessageBody::parse(&"x".repeat(TEXT_CHARS), TEXT_CHARS).unwrap();
-    let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+    let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
     let body = StoredEvent::new(id.into(), &fact).encode();
     let ts = "2026-11-21T12:00:00.123456789Z".to_owned();
     Event { subject: Subject::timeline(room), seq, last: Some(seq - 1), ts, known: true, body }
@@ -35,7 +35,7 @@ fn codec(c: &mut Criterion) {
     let author = UserId::random();
     let id = MessageId::derive(room, author, cid);
     let body = MessageBody::parse(&text, TEXT_CHARS).unwrap();
-    let fact = Fact::Message(message::Event::Posted { id, by: author, cid, body, reply_to: None });
+    let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, author, cid, body)));
     group.bench_function("encode what is stored", |b| {
         b.iter(|| StoredEvent::new(id.into(), black_box(&fact)).encode());
     });

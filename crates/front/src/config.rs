@@ -53,6 +53,8 @@ pub struct SocketConfig {
     /// Longest message from a client.
     pub frame_max_bytes: usize,
     pub message_max_chars: usize,
+    /// For how long a message can be recalled; `None`: for ever.
+    pub recall_window: Option<Duration>,
     pub subscriptions_max: usize,
     /// Connections of one person to this front.
     pub connections_per_user: usize,
@@ -183,6 +185,7 @@ impl SocketConfig {
                 8_000,
                 1..=natterjack_domain::values::MESSAGE_BODY_MAX_CHARS,
             ),
+            recall_window: recall_window(r.in_range("NATTERJACK_RECALL_WINDOW_S", 86_400, 0..=3_153_600_000)),
             subscriptions_max: r.in_range("NATTERJACK_SUBSCRIPTIONS_MAX", 500, 1..=10_000),
             connections_per_user: r.in_range("NATTERJACK_CONNECTIONS_PER_USER", 20, 1..=10_000),
             frames_per_second: r.in_range("NATTERJACK_FRAMES_PER_SECOND", 50, 1..=1_000_000),
@@ -196,6 +199,10 @@ impl SocketConfig {
             drain_window: millis(r, "NATTERJACK_DRAIN_WINDOW_MS", 5_000),
         }
     }
+}
+
+fn recall_window(secs: u64) -> Option<Duration> {
+    (secs > 0).then(|| Duration::from_secs(secs))
 }
 
 /// Zero would mean "at once" or "never", and is neither.

@@ -150,7 +150,16 @@ impl From<message::Rejection> for Fault {
     fn from(rejection: message::Rejection) -> Self {
         match rejection {
             message::Rejection::NotAuthor => ErrorCode::NotAuthor.into(),
-            message::Rejection::Recalled => ErrorCode::MessageRecalled.into(),
+            message::Rejection::Gone => ErrorCode::MessageRecalled.into(),
+            message::Rejection::TooLate { .. } => {
+                Self::from(ErrorCode::RecallTooLate).because(rejection.to_string())
+            }
+            message::Rejection::TooManyReactions => {
+                Self::from(ErrorCode::TooManyReactions).because(rejection.to_string())
+            }
+            message::Rejection::TooManyPins => {
+                Self::from(ErrorCode::TooManyPins).because(rejection.to_string())
+            }
         }
     }
 }

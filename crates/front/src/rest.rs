@@ -90,7 +90,14 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(rooms::join))
         .routes(routes!(rooms::leave))
         .routes(routes!(rooms::members, rooms::add_member))
-        .routes(routes!(messages::history))
+        .routes(routes!(messages::history, messages::send))
+        .routes(routes!(messages::pins))
+        .routes(routes!(messages::threads))
+        .routes(routes!(messages::thread))
+        .routes(routes!(messages::message, messages::edit, messages::remove))
+        .routes(routes!(messages::edits))
+        .routes(routes!(messages::react, messages::unreact))
+        .routes(routes!(messages::pin, messages::unpin))
         .routes(routes!(events::events))
 }
 

@@ -9,11 +9,14 @@ use std::{
 };
 
 use natterjack_database::{Connection, Error, Pool};
-use natterjack_domain::{MessageId, RoomId, message::Message};
+use natterjack_domain::{MessageId, RoomId, UserId};
 use natterjack_eventlog::{Event, Kind, Subject, Topic};
-use natterjack_readmodel::{self as readmodel, AsOf, events};
+use natterjack_readmodel::{
+    self as readmodel, AsOf, events,
+    messages::{self, Known},
+};
 use natterjack_runtime::ops::Check;
-use natterjack_wire::Position;
+use natterjack_wire::{Position, rest::Message};
 use tokio::{
     select,
     time::{MissedTickBehavior, interval},
@@ -127,10 +130,35 @@ impl Store {
         Some((as_of, events.into_iter().map(|event| stored(topic, event)).collect()))
     }
 
-    pub async fn message(&self, room: RoomId, mid: MessageId) -> Result<Option<Message>, readmodel::Error> {
+    /// What `user` has to know of a message to change it.
+    pub async fn message(
+        &self,
+        room: RoomId,
+        mid: MessageId,
+        user: UserId,
+    ) -> Result<AsOf<Option<Known>>, readmodel::Error> {
         let stream = Topic::Room(room).stream(self.streams);
-        let found = self.query(async |c| readmodel::messages::message(&c, stream, room, mid).await).await?;
-        Ok(found.value)
+        self.query(async |c| messages::message(&c, stream, room, mid, user).await).await
+    }
+
+    /// What a message says.
+    pub async fn said(
+        &self,
+        room: RoomId,
+        user: UserId,
+        mid: MessageId,
+    ) -> Result<Option<Message>, readmodel::Error> {
+        self.query(async |c| messages::one(&c, room, user, mid).await).await
+    }
+
+    /// Where a message stands: its room, and its sequence or that of the message that began its thread.
+    pub async fn place(&self, mid: MessageId) -> Result<Option<(RoomId, u64)>, readmodel::Error> {
+        self.query(async |c| messages::place(&c, mid).await).await
+    }
+
+    /// How many pinned messages a room has.
+    pub async fn pins(&self, room: RoomId) -> Result<usize, readmodel::Error> {
+        self.query(async |c| messages::pin_count(&c, room).await).await
     }
 
     /// Up to where the read models reflect a stream.

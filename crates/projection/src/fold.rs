@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use natterjack_domain::{
     MessageId, RoomId, UserId,
-    message::{self, Message},
+    message::{self, Emoji, Message},
 };
 use natterjack_wire::Fact;
 
 pub use self::{
-    messages::{Content, NewMessage},
+    messages::{Content, Gone, Named, NewMessage, Pin, Place, Says, Thread, Version},
     people::Person,
     rooms::NewRoom,
 };
@@ -37,6 +37,11 @@ pub struct Keys {
     pub rooms: BTreeSet<RoomId>,
     pub members: BTreeSet<(RoomId, UserId)>,
     pub messages: BTreeSet<(RoomId, MessageId)>,
+    /// By the messages that began them.
+    pub threads: BTreeSet<(RoomId, MessageId)>,
+    pub reactions: BTreeSet<(RoomId, MessageId, Emoji, UserId)>,
+    /// Rooms whose pinned messages are to be counted.
+    pub pins: BTreeSet<RoomId>,
 }
 
 impl Keys {
@@ -47,20 +52,37 @@ impl Keys {
             keys.rooms.insert(room);
             match &entry.fact {
                 Ok(Fact::Room(event)) => keys.members.extend(event.concerns().map(|user| (room, user))),
-                Ok(Fact::Message(message::Event::Posted { id, .. })) => {
-                    if repeats == Repeats::LookedFor {
-                        keys.messages.insert((room, *id));
-                    }
-                }
-                Ok(Fact::Message(
-                    message::Event::Edited { id, .. } | message::Event::Recalled { id, .. },
-                )) => {
-                    keys.messages.insert((room, *id));
-                }
+                Ok(Fact::Message(event)) => keys.message(room, event, repeats),
                 Ok(Fact::User(_)) | Err(_) => {}
             }
         }
         keys
+    }
+
+    fn message(&mut self, room: RoomId, event: &message::Event, repeats: Repeats) {
+        let (id, _) = event.about();
+        match event {
+            message::Event::Posted(posted) => {
+                if let Some(root) = posted.thread {
+                    self.messages.insert((room, root));
+                    self.threads.insert((room, root));
+                }
+                if repeats == Repeats::Refused {
+                    return;
+                }
+            }
+            message::Event::Reacted { by, emoji, .. } => {
+                self.reactions.insert((room, id, emoji.clone(), *by));
+            }
+            message::Event::Pinned { .. } => {
+                self.pins.insert(room);
+            }
+            message::Event::Edited { .. }
+            | message::Event::Recalled { .. }
+            | message::Event::Deleted { .. }
+            | message::Event::Unpinned { .. } => {}
+        }
+        self.messages.insert((room, id));
     }
 }
 
@@ -70,6 +92,10 @@ pub struct Known {
     pub rooms: HashMap<RoomId, Counts>,
     pub members: HashSet<(RoomId, UserId)>,
     pub messages: HashMap<(RoomId, MessageId), KnownMessage>,
+    /// By room and sequence of the messages that began them.
+    pub threads: HashMap<(RoomId, u64), Thread>,
+    /// How many pinned messages a room has.
+    pub pins: HashMap<RoomId, usize>,
 }
 
 /// What changes in a room with every event.
@@ -77,17 +103,18 @@ pub struct Known {
 pub struct Counts {
     pub members: u64,
     pub last_ordinal: u64,
+    pub all_mentions: u64,
     pub head: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct KnownMessage {
     pub seq: u64,
     pub rules: Message,
 }
 
 /// When and where something happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
     pub seq: u64,
     pub at: String,
@@ -122,6 +149,19 @@ pub struct Changes {
     pub posted: Vec<NewMessage>,
     /// Of messages stored before, by room and sequence.
     pub edited: BTreeMap<(RoomId, u64), Content>,
+    /// Those of them of which nothing is left but that they were there.
+    pub cleared: BTreeSet<(RoomId, u64)>,
+    /// In place of whom the message named before.
+    pub named: BTreeMap<(RoomId, u64), Named>,
+    /// By room, sequence of the message, and sequence of the edit (of the message, for its first words).
+    pub versions: BTreeMap<(RoomId, u64, u64), Version>,
+    pub threads: BTreeMap<(RoomId, u64), Thread>,
+    /// The sequence of the reaction; `None` where it was taken back.
+    pub reactions: BTreeMap<(RoomId, u64, Emoji, UserId), Option<u64>>,
+    /// How many there are now.
+    pub reaction_counts: BTreeMap<(RoomId, u64, Emoji), u64>,
+    /// `None` for what is no longer pinned.
+    pub pins: BTreeMap<(RoomId, u64), Option<Pin>>,
     pub marks: BTreeMap<(UserId, RoomId), u64>,
     pub people: BTreeMap<UserId, Person>,
     pub parked: Vec<Parked>,

@@ -1,25 +1,35 @@
 //! Reads the rows that a batch depends on, in whichever schema the search path names.
 
+mod messages;
+
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::{GenericClient, Transaction};
-use natterjack_domain::{MessageId, RoomId, UserId, message::Message};
+use natterjack_domain::{RoomId, UserId};
 use tokio::try_join;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
 use crate::{
-    fold::{Counts, Keys, Known, KnownMessage},
+    fold::{Counts, Keys, Known},
     number::unsigned,
 };
 
 pub async fn load(work: &Transaction<'_>, keys: &Keys) -> Result<Known, Error> {
-    let (rooms, members, messages) = try_join!(rooms(work, keys), members(work, keys), messages(work, keys))?;
-    Ok(Known { rooms, members, messages })
+    let (rooms, members, mut messages, threads, pins) = try_join!(
+        rooms(work, keys),
+        members(work, keys),
+        messages::messages(work, keys),
+        Box::pin(messages::threads(work, keys)),
+        Box::pin(messages::pins(work, keys)),
+    )?;
+    Box::pin(messages::reactions(work, keys, &mut messages)).await?;
+    Ok(Known { rooms, members, messages, threads, pins })
 }
 
 async fn rooms(work: &Transaction<'_>, keys: &Keys) -> Result<HashMap<RoomId, Counts>, Error> {
-    const SQL: &str = "SELECT id, member_count, last_ordinal, head FROM rooms WHERE id = ANY($1::uuid[])";
+    const SQL: &str = "SELECT id, member_count, last_ordinal, all_mentions, head FROM rooms
+                       WHERE id = ANY($1::uuid[])";
     if keys.rooms.is_empty() {
         return Ok(HashMap::new());
     }
@@ -28,7 +38,12 @@ async fn rooms(work: &Transaction<'_>, keys: &Keys) -> Result<HashMap<RoomId, Co
     let rows = work.query(&statement, &[&ids]).await?;
     let counts = rows.iter().map(|row| {
         let number = |column| row.try_get(column).map(unsigned);
-        let counts = Counts { members: number(1)?, last_ordinal: number(2)?, head: number(3)? };
+        let counts = Counts {
+            members: number(1)?,
+            last_ordinal: number(2)?,
+            all_mentions: number(3)?,
+            head: number(4)?,
+        };
         Ok((RoomId::from_uuid(row.try_get(0)?), counts))
     });
     counts.collect()
@@ -47,26 +62,4 @@ async fn members(work: &Transaction<'_>, keys: &Keys) -> Result<HashSet<(RoomId,
     let pairs =
         rows.iter().map(|row| Ok((RoomId::from_uuid(row.try_get(0)?), UserId::from_uuid(row.try_get(1)?))));
     pairs.collect()
-}
-
-async fn messages(
-    work: &Transaction<'_>,
-    keys: &Keys,
-) -> Result<HashMap<(RoomId, MessageId), KnownMessage>, Error> {
-    const SQL: &str = "SELECT room, mid, m.seq, m.author, m.recalled_seq IS NOT NULL
-                       FROM UNNEST($1::uuid[], $2::uuid[]) k (room, mid)
-                       JOIN messages m USING (room, mid)";
-    if keys.messages.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (rooms, mids): (Vec<Uuid>, Vec<Uuid>) =
-        keys.messages.iter().map(|(room, mid)| (*room.as_uuid(), *mid.as_uuid())).unzip();
-    let statement = work.prepare_cached(SQL).await?;
-    let rows = work.query(&statement, &[&rooms, &mids]).await?;
-    let messages = rows.iter().map(|row| {
-        let (room, id) = (RoomId::from_uuid(row.try_get(0)?), MessageId::from_uuid(row.try_get(1)?));
-        let rules = Message { id, author: UserId::from_uuid(row.try_get(3)?), recalled: row.try_get(4)? };
-        Ok(((room, id), KnownMessage { seq: unsigned(row.try_get(2)?), rules }))
-    });
-    messages.collect()
 }

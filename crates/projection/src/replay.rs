@@ -23,8 +23,21 @@ const REMAINDER_EVENTS: u64 = 1_000;
 const REPLAY_LOCK: i64 = 0x6e6a_7265_706c_6179;
 
 /// The tables of the read schema, all of which a replay makes again.
-pub const TABLES: [&str; 7] =
-    ["checkpoints", "rooms", "members", "messages", "read_marks", "people", "parked"];
+pub const TABLES: [&str; 13] = [
+    "checkpoints",
+    "rooms",
+    "members",
+    "messages",
+    "mentions",
+    "threads",
+    "reactions",
+    "reaction_counts",
+    "pins",
+    "versions",
+    "read_marks",
+    "people",
+    "parked",
+];
 
 /// Why a rebuild or a verification failed. The live tables are as they were.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 //!
 //! The read tables are those of the schema that the search path names.
 
+mod done;
 mod messages;
 mod people;
 mod rooms;
@@ -95,11 +96,15 @@ fn place(entry: &Entry) -> (Option<Uuid>, i16) {
 pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
     messages::posted(work, changes).await?;
     rooms::created(work, stream, changes).await?;
+    // What the message said, before it says something else.
+    Box::pin(done::first_versions(work, changes)).await?;
     let results = join!(
         rooms::counts(work, changes),
         rooms::joined(work, changes),
         rooms::left(work, changes),
         messages::edited(work, changes),
+        // Boxed: hardly any batch needs it.
+        Box::pin(done::all(work, changes)),
         people::marks(work, changes),
         people::people(work, changes),
         parked(work, stream, changes),

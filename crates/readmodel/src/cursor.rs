@@ -26,6 +26,10 @@ pub enum Cursor {
     PublicRooms { name_key: String, after: RoomId },
     Members { joined_seq: i64, after: UserId },
     History { before_seq: i64 },
+    Newer { after_seq: i64 },
+    Replies { before_seq: i64 },
+    Threads { before_seq: i64 },
+    Versions { before_seq: i64 },
     People { username: String, after: UserId },
 }
 
@@ -40,9 +44,11 @@ impl Cursor {
             Self::Members { joined_seq, after } => {
                 put(&mut out, b'm', after.as_uuid(), &joined_seq.to_be_bytes());
             }
-            Self::History { before_seq } => {
-                put(&mut out, b'h', &Uuid::nil(), &before_seq.to_be_bytes());
-            }
+            Self::History { before_seq } => place(&mut out, b'h', *before_seq),
+            Self::Newer { after_seq } => place(&mut out, b'n', *after_seq),
+            Self::Replies { before_seq } => place(&mut out, b'a', *before_seq),
+            Self::Threads { before_seq } => place(&mut out, b't', *before_seq),
+            Self::Versions { before_seq } => place(&mut out, b'v', *before_seq),
             Self::People { username, after } => put(&mut out, b'p', after.as_uuid(), username.as_bytes()),
         }
         seal(out)
@@ -66,6 +72,10 @@ impl Cursor {
             b'q' => Ok(Self::PublicRooms { name_key: words(rest)?, after: RoomId::from_uuid(id) }),
             b'm' => Ok(Self::Members { joined_seq: sequence(rest)?, after: UserId::from_uuid(id) }),
             b'h' if id.is_nil() => Ok(Self::History { before_seq: sequence(rest)? }),
+            b'n' if id.is_nil() => Ok(Self::Newer { after_seq: sequence(rest)? }),
+            b'a' if id.is_nil() => Ok(Self::Replies { before_seq: sequence(rest)? }),
+            b't' if id.is_nil() => Ok(Self::Threads { before_seq: sequence(rest)? }),
+            b'v' if id.is_nil() => Ok(Self::Versions { before_seq: sequence(rest)? }),
             b'p' => Ok(Self::People { username: words(rest)?, after: UserId::from_uuid(id) }),
             _ => Err(CursorInvalid),
         }
@@ -83,6 +93,11 @@ fn put(out: &mut Vec<u8>, kind: u8, id: &Uuid, rest: &[u8]) {
     out.push(kind);
     out.extend(id.as_bytes());
     out.extend(rest);
+}
+
+/// A key that is a sequence and no more.
+fn place(out: &mut Vec<u8>, kind: u8, seq: i64) {
+    put(out, kind, &Uuid::nil(), &seq.to_be_bytes());
 }
 
 /// Postgres takes no NUL in a text.
@@ -117,6 +132,10 @@ mod tests {
             (any::<i64>(), id.clone())
                 .prop_map(|(joined_seq, id)| Cursor::Members { joined_seq, after: UserId::from_uuid(id) }),
             any::<i64>().prop_map(|before_seq| Cursor::History { before_seq }),
+            any::<i64>().prop_map(|after_seq| Cursor::Newer { after_seq }),
+            any::<i64>().prop_map(|before_seq| Cursor::Replies { before_seq }),
+            any::<i64>().prop_map(|before_seq| Cursor::Threads { before_seq }),
+            any::<i64>().prop_map(|before_seq| Cursor::Versions { before_seq }),
             (text, id).prop_map(|(username, id)| Cursor::People { username, after: UserId::from_uuid(id) }),
         ]
     }

@@ -18,7 +18,13 @@ fn check(text: &str) {
             Cursor::PublicRooms { name_key: words, .. } | Cursor::People { username: words, .. } => {
                 assert!(!words.contains('\0'), "Postgres takes no NUL");
             }
-            Cursor::Rooms { .. } | Cursor::Members { .. } | Cursor::History { .. } => {}
+            Cursor::Rooms { .. }
+            | Cursor::Members { .. }
+            | Cursor::History { .. }
+            | Cursor::Newer { .. }
+            | Cursor::Replies { .. }
+            | Cursor::Threads { .. }
+            | Cursor::Versions { .. } => {}
         }
     }
 }

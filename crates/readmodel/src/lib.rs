@@ -7,6 +7,9 @@
 //!
 //! Start with [`rooms`]; [`events`] is what resuming lives on.
 
+// First: its macros are used by those below.
+#[macro_use]
+mod rows;
 mod cursor;
 pub mod events;
 #[cfg(any(test, fuzzing))]
@@ -15,7 +18,6 @@ pub mod messages;
 pub mod metrics;
 pub mod people;
 pub mod rooms;
-mod rows;
 
 use deadpool_postgres::GenericClient;
 use natterjack_wire::Position;

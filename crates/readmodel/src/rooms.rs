@@ -23,10 +23,9 @@ macro_rules! summaries {
                     r.joined_seq IS NOT NULL AS joined, coalesce(k.seq, 0) AS read_seq,
                     CASE WHEN r.joined_seq IS NULL THEN 0
                          ELSE r.last_ordinal - coalesce(u.ordinal, 0) END AS unread,
-                    m.seq AS m_seq, m.mid AS m_mid, m.author AS m_author, m.cid AS m_cid, m.body AS m_body,
-                    m.reply_to AS m_reply_to, m.posted_at AS m_posted_at, m.edited_at AS m_edited_at,
-                    m.recalled_at AS m_recalled_at, r.name_key, c.epoch, c.seq AS as_of
-             FROM (",
+                    r.name_key, c.epoch, c.seq AS as_of, ",
+            message_columns!(),
+            " FROM (",
             $rooms,
             ") r
              JOIN read.checkpoints c ON c.stream = r.stream
@@ -37,7 +36,8 @@ macro_rules! summaries {
                     WHERE room = r.id AND seq <= greatest(k.seq, r.joined_seq) ORDER BY seq DESC LIMIT 1
                   ) u ON r.joined_seq IS NOT NULL
              LEFT JOIN LATERAL (
-                    SELECT * FROM read.messages WHERE room = r.id ORDER BY seq DESC LIMIT 1
+                    SELECT * FROM read.messages WHERE room = r.id AND thread IS NULL
+                    ORDER BY seq DESC LIMIT 1
                   ) m ON r.joined_seq IS NOT NULL
              ORDER BY ",
             $order

@@ -3,8 +3,9 @@
 use natterjack_domain::{ClientId, MessageId, RoomId, UserId, Visibility};
 use natterjack_wire::{
     Position,
-    rest::{Message, Person, RoomSummary},
+    rest::{Deleted, Message, Person, Pinned, RoomSummary, ThreadSummary},
 };
+use serde::de::DeserializeOwned;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -40,9 +41,26 @@ pub fn person(row: &Row) -> Result<Person, Error> {
     Ok(Person { id: UserId::from_uuid(row.try_get("id")?), username: row.try_get("username")? })
 }
 
-/// The columns of a message; none when `m_seq` is null.
+/// What [`message`] reads, of a row `m` of `read.messages`.
+macro_rules! message_columns {
+    () => {
+        "m.seq AS m_seq, m.mid AS m_mid, m.author AS m_author, m.cid AS m_cid, m.body AS m_body,
+         m.reply_to AS m_reply_to, m.thread AS m_thread, m.mentions AS m_mentions, m.meta AS m_meta,
+         m.forwarded AS m_forwarded, m.attachments AS m_attachments, m.posted_at AS m_posted_at,
+         m.edited_at AS m_edited_at, m.edited_seq AS m_edited_seq, m.recalled_at AS m_recalled_at,
+         m.deleted_by AS m_deleted_by, m.deleted_reason AS m_deleted_reason"
+    };
+}
+
+/// The columns of a message; none when `m_seq` is null. What was done to it is left out: see [`marked`].
 pub fn message(row: &Row, room: RoomId) -> Result<Option<Message>, Error> {
     let Some(seq) = row.try_get::<_, Option<i64>>("m_seq")? else { return Ok(None) };
+    let gone_at: Option<String> = row.try_get("m_recalled_at")?;
+    let deleted_by = row.try_get::<_, Option<Uuid>>("m_deleted_by")?.map(UserId::from_uuid);
+    let (recalled_at, deleted) = match (gone_at, deleted_by) {
+        (Some(at), Some(by)) => (None, Some(Deleted { by, at, reason: row.try_get("m_deleted_reason")? })),
+        (at, _) => (at, None),
+    };
     Ok(Some(Message {
         id: MessageId::from_uuid(row.try_get("m_mid")?),
         room,
@@ -51,10 +69,44 @@ pub fn message(row: &Row, room: RoomId) -> Result<Option<Message>, Error> {
         cid: ClientId::from_uuid(row.try_get("m_cid")?),
         body: row.try_get("m_body")?,
         reply_to: row.try_get::<_, Option<Uuid>>("m_reply_to")?.map(MessageId::from_uuid),
+        thread: row.try_get::<_, Option<Uuid>>("m_thread")?.map(MessageId::from_uuid),
+        mentions: json(row, "m_mentions")?.unwrap_or_default(),
+        meta: json(row, "m_meta")?,
+        forwarded: json(row, "m_forwarded")?,
+        attachments: json(row, "m_attachments")?.unwrap_or_default(),
         posted_at: row.try_get("m_posted_at")?,
         edited_at: row.try_get("m_edited_at")?,
-        recalled_at: row.try_get("m_recalled_at")?,
+        edited_seq: row.try_get::<_, Option<i64>>("m_edited_seq")?.map(unsigned),
+        recalled_at,
+        deleted,
+        reactions: vec![],
+        pinned: None,
+        replies: None,
     }))
+}
+
+/// The message with what was done to it: `reactions`, `pinned_by`, `pinned_at`, and the thread that it began.
+pub fn marked(row: &Row, mut message: Message) -> Result<Message, Error> {
+    message.reactions = json(row, "reactions")?.unwrap_or_default();
+    if let Some(by) = row.try_get::<_, Option<Uuid>>("pinned_by")? {
+        message.pinned = Some(Pinned { by: UserId::from_uuid(by), at: row.try_get("pinned_at")? });
+    }
+    if let Some(count) = row.try_get::<_, Option<i64>>("replies")? {
+        let participants: Vec<Uuid> = row.try_get("participants")?;
+        message.replies = Some(ThreadSummary {
+            count: unsigned(count),
+            last_seq: unsigned(row.try_get("last_seq")?),
+            last_at: row.try_get("last_at")?,
+            participants: participants.into_iter().map(UserId::from_uuid).collect(),
+        });
+    }
+    Ok(message)
+}
+
+/// JSON that the projector wrote, or this crate's own statements made: it is what it is read as.
+pub fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>, Error> {
+    let text: Option<&str> = row.try_get(column)?;
+    Ok(text.and_then(|text| serde_json::from_str(text).ok()))
 }
 
 pub fn room(row: &Row) -> Result<RoomSummary, crate::Error> {

@@ -54,7 +54,17 @@ codes! {
     2003 MessageTooLong "message_too_long" 422 "The message is too long";
     2004 MessageInvalid "message_invalid" 422 "The message contains a character that cannot be sent";
     2005 NotAuthor "not_author" 403 "Only its author may change a message";
-    2006 MessageRecalled "message_recalled" 409 "The message was recalled";
+    2006 MessageRecalled "message_recalled" 409 "The message was recalled or deleted";
+    2007 MentionsInvalid "mentions_invalid" 422 "These people cannot be mentioned here";
+    2008 ThreadInvalid "thread_invalid" 422 "A thread begins at a message of the room that stands in no thread itself";
+    2009 MetaInvalid "meta_invalid" 422 "The structured content is too long or too deep";
+    2010 ForwardInvalid "forward_invalid" 422 "The message cannot be forwarded like this";
+    2011 TooManyAttachments "too_many_attachments" 422 "The message has too many attachments";
+    2012 EmojiInvalid "emoji_invalid" 422 "A reaction is one emoji or a :name:";
+    2013 TooManyReactions "too_many_reactions" 409 "The message has too many different reactions";
+    2014 TooManyPins "too_many_pins" 409 "The room has too many pinned messages";
+    2015 RecallTooLate "recall_too_late" 409 "The message is too old to be recalled";
+    2016 MessageChanged "message_changed" 412 "The message was edited in the meantime";
 
     3001 RoomNotFound "room_not_found" 404 "There is no such room";
     3002 NotMember "not_member" 403 "Only members may do this";
@@ -102,6 +112,8 @@ codes! {
     5013 Unsupported "media_type_unsupported" 415 "The body has to be JSON";
     5014 UpgradeExpected "upgrade_expected" 426 "This address speaks WebSocket";
     5015 LogRefuses "log_refuses" 503 "The event log takes nothing at this moment";
+
+    6001 AttachmentNotFound "attachment_not_found" 404 "There is no such attachment";
 }
 
 impl ErrorCode {
@@ -154,6 +166,6 @@ mod tests {
         let names: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.name()).collect();
         assert_eq!(numbers.len(), ErrorCode::ALL.len());
         assert_eq!(names.len(), ErrorCode::ALL.len());
-        assert!(ErrorCode::ALL.iter().all(|c| (1001..=5099).contains(&c.number())));
+        assert!(ErrorCode::ALL.iter().all(|c| (1001..=6099).contains(&c.number())));
     }
 }

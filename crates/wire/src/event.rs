@@ -9,7 +9,8 @@ mod rooms;
 use bytes::Bytes;
 use natterjack_domain::{
     ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName, UserId, Visibility,
-    message,
+    attachment::Attachment,
+    message::{self, Emoji, Forwarded, Mentions, Meta},
     room::{self, Kind},
     user,
 };
@@ -123,6 +124,22 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         reply_to: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        thread: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Mentions::is_empty")]
+        #[ts(optional, as = "Option<Mentions>")]
+        mentions: Mentions,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "Record<string, unknown>")]
+        #[schema(value_type = Option<Object>)]
+        meta: Option<Meta>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        forwarded: Option<Forwarded>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[ts(optional, as = "Option<Vec<Attachment>>")]
+        attachments: Vec<Attachment>,
     },
     #[serde(rename = "message.edited")]
     MessageEdited {
@@ -130,9 +147,36 @@ pub enum EventBody {
         #[ts(type = "string")]
         #[schema(value_type = String)]
         body: MessageBody,
+        #[serde(default, skip_serializing_if = "Mentions::is_empty")]
+        #[ts(optional, as = "Option<Mentions>")]
+        mentions: Mentions,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "Record<string, unknown>")]
+        #[schema(value_type = Option<Object>)]
+        meta: Option<Meta>,
     },
     #[serde(rename = "message.recalled")]
     MessageRecalled { mid: MessageId },
+    #[serde(rename = "message.deleted")]
+    MessageDeleted {
+        mid: MessageId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        #[schema(value_type = Option<String>)]
+        reason: Option<Reason>,
+    },
+    #[serde(rename = "message.reacted")]
+    MessageReacted {
+        mid: MessageId,
+        #[ts(type = "string")]
+        #[schema(value_type = String)]
+        emoji: Emoji,
+        on: bool,
+    },
+    #[serde(rename = "message.pinned")]
+    MessagePinned { mid: MessageId },
+    #[serde(rename = "message.unpinned")]
+    MessageUnpinned { mid: MessageId },
     #[serde(rename = "user.registered")]
     UserRegistered { username: String },
     #[serde(rename = "user.read")]
@@ -154,11 +198,25 @@ struct StoredPosted {
     body: MessageBody,
     #[serde(default)]
     reply_to: Option<MessageId>,
+    #[serde(default)]
+    thread: Option<MessageId>,
+    #[serde(default)]
+    mentions: Mentions,
+    #[serde(default)]
+    meta: Option<Meta>,
+    #[serde(default)]
+    forwarded: Option<Forwarded>,
+    #[serde(default)]
+    attachments: Vec<Attachment>,
 }
 
 impl From<StoredPosted> for StoredEvent {
-    fn from(StoredPosted { v, id, by, cid, body, reply_to }: StoredPosted) -> Self {
-        Self { v, id, by, body: EventBody::MessagePosted { cid, body, reply_to } }
+    fn from(stored: StoredPosted) -> Self {
+        let StoredPosted { v, id, by, cid, body, reply_to, thread, mentions, meta, forwarded, attachments } =
+            stored;
+        let body =
+            EventBody::MessagePosted { cid, body, reply_to, thread, mentions, meta, forwarded, attachments };
+        Self { v, id, by, body }
     }
 }
 
@@ -249,14 +307,42 @@ impl StoredEvent {
                 Fact::Room(room::Event::InviteCreated { by, invite, expires, uses_max })
             }
             EventBody::InviteRevoked { invite } => Fact::Room(room::Event::InviteRevoked { by, invite }),
-            EventBody::MessagePosted { cid, body, reply_to } => {
+            EventBody::MessagePosted {
+                cid,
+                body,
+                reply_to,
+                thread,
+                mentions,
+                meta,
+                forwarded,
+                attachments,
+            } => {
                 let id = MessageId::from_uuid(*self.id.as_uuid());
-                Fact::Message(message::Event::Posted { id, by, cid, body, reply_to })
+                Fact::Message(message::Event::Posted(message::Posted {
+                    id,
+                    by,
+                    cid,
+                    body,
+                    reply_to,
+                    thread,
+                    mentions,
+                    meta,
+                    forwarded,
+                    attachments,
+                }))
             }
-            EventBody::MessageEdited { mid, body } => {
-                Fact::Message(message::Event::Edited { id: mid, by, body })
+            EventBody::MessageEdited { mid: id, body, mentions, meta } => {
+                Fact::Message(message::Event::Edited { id, by, body, mentions, meta })
             }
-            EventBody::MessageRecalled { mid } => Fact::Message(message::Event::Recalled { id: mid, by }),
+            EventBody::MessageRecalled { mid: id } => Fact::Message(message::Event::Recalled { id, by }),
+            EventBody::MessageDeleted { mid: id, reason } => {
+                Fact::Message(message::Event::Deleted { id, by, reason })
+            }
+            EventBody::MessageReacted { mid: id, emoji, on } => {
+                Fact::Message(message::Event::Reacted { id, by, emoji, on })
+            }
+            EventBody::MessagePinned { mid: id } => Fact::Message(message::Event::Pinned { id, by }),
+            EventBody::MessageUnpinned { mid: id } => Fact::Message(message::Event::Unpinned { id, by }),
             EventBody::UserRegistered { username } => {
                 Fact::User(user::Event::Registered { id: by, username })
             }
@@ -271,11 +357,41 @@ fn malformed(why: &dyn std::fmt::Display) -> DecodeError {
 
 fn store_message(event: &message::Event) -> (UserId, EventBody) {
     match event.clone() {
-        message::Event::Posted { by, cid, body, reply_to, .. } => {
-            (by, EventBody::MessagePosted { cid, body, reply_to })
+        message::Event::Posted(posted) => {
+            let message::Posted {
+                id: _,
+                by,
+                cid,
+                body,
+                reply_to,
+                thread,
+                mentions,
+                meta,
+                forwarded,
+                attachments,
+            } = posted;
+            let body = EventBody::MessagePosted {
+                cid,
+                body,
+                reply_to,
+                thread,
+                mentions,
+                meta,
+                forwarded,
+                attachments,
+            };
+            (by, body)
         }
-        message::Event::Edited { id, by, body } => (by, EventBody::MessageEdited { mid: id, body }),
-        message::Event::Recalled { id, by } => (by, EventBody::MessageRecalled { mid: id }),
+        message::Event::Edited { id: mid, by, body, mentions, meta } => {
+            (by, EventBody::MessageEdited { mid, body, mentions, meta })
+        }
+        message::Event::Recalled { id: mid, by } => (by, EventBody::MessageRecalled { mid }),
+        message::Event::Deleted { id: mid, by, reason } => (by, EventBody::MessageDeleted { mid, reason }),
+        message::Event::Reacted { id: mid, by, emoji, on } => {
+            (by, EventBody::MessageReacted { mid, emoji, on })
+        }
+        message::Event::Pinned { id: mid, by } => (by, EventBody::MessagePinned { mid }),
+        message::Event::Unpinned { id: mid, by } => (by, EventBody::MessageUnpinned { mid }),
     }
 }
 

@@ -3,12 +3,16 @@
 //! One text message is one frame or an array of frames. Unknown fields and unknown types are an error from
 //! a client and are ignored by a client.
 
-use natterjack_domain::{ClientId, MessageId, RoomId, UserId};
+use natterjack_domain::{AttachmentId, ClientId, MessageId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
 
-use crate::{error::ErrorCode, event::StoredEvent};
+use crate::{
+    draft::{JsonObject, Mentioned, Original},
+    error::ErrorCode,
+    event::StoredEvent,
+};
 
 /// The sub-protocol that a client may offer in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "natterjack.v1";
@@ -63,10 +67,24 @@ pub enum ClientFrame {
         room: RoomId,
         /// A UUID that the client makes; a repeat with the same `cid` is the same message.
         cid: ClientId,
-        body: String,
+        /// May be missing where the message bears something else: see [`crate::draft::Draft`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Mentioned>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(type = "Record<string, unknown>")]
+        meta: Option<JsonObject>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forwarded: Option<Original>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attachments: Option<Vec<AttachmentId>>,
     },
+    /// Says all anew: mentions and meta that it does not repeat are gone.
     Edit {
         #[ts(type = "number")]
         id: u64,
@@ -75,8 +93,48 @@ pub enum ClientFrame {
         /// Names this edit, so that a repeat of it is recognised.
         cid: ClientId,
         body: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Mentioned>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(type = "Record<string, unknown>")]
+        meta: Option<JsonObject>,
     },
+    /// Takes a message of one's own back.
     Recall {
+        #[ts(type = "number")]
+        id: u64,
+        room: RoomId,
+        mid: MessageId,
+        cid: ClientId,
+    },
+    /// Removes somebody else's message, as a moderator.
+    Delete {
+        #[ts(type = "number")]
+        id: u64,
+        room: RoomId,
+        mid: MessageId,
+        cid: ClientId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    React {
+        #[ts(type = "number")]
+        id: u64,
+        room: RoomId,
+        mid: MessageId,
+        cid: ClientId,
+        /// One character as people see it, or a `:name:`.
+        emoji: String,
+        on: bool,
+    },
+    Pin {
+        #[ts(type = "number")]
+        id: u64,
+        room: RoomId,
+        mid: MessageId,
+        cid: ClientId,
+    },
+    Unpin {
         #[ts(type = "number")]
         id: u64,
         room: RoomId,
@@ -107,7 +165,11 @@ impl ClientFrame {
             | Self::Unsub { id, .. }
             | Self::Send { id, .. }
             | Self::Edit { id, .. }
-            | Self::Recall { id, .. } => Some(*id),
+            | Self::Recall { id, .. }
+            | Self::Delete { id, .. }
+            | Self::React { id, .. }
+            | Self::Pin { id, .. }
+            | Self::Unpin { id, .. } => Some(*id),
             Self::Ping { n } => Some(*n),
             Self::Hello { .. } | Self::Read { .. } | Self::Typing { .. } => None,
         }
@@ -123,6 +185,10 @@ impl ClientFrame {
             Self::Send { .. } => "send",
             Self::Edit { .. } => "edit",
             Self::Recall { .. } => "recall",
+            Self::Delete { .. } => "delete",
+            Self::React { .. } => "react",
+            Self::Pin { .. } => "pin",
+            Self::Unpin { .. } => "unpin",
             Self::Read { .. } => "read",
             Self::Typing { .. } => "typing",
             Self::Ping { .. } => "ping",
@@ -213,7 +279,7 @@ pub struct ClientLimits {
 pub struct Reply {
     #[ts(type = "number")]
     pub id: u64,
-    /// `send`, `edit`, `recall`: where the log holds the event.
+    /// `send` and changes of a message: where the log holds the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// `send`: the message's id.

@@ -44,8 +44,11 @@ fn check_frame(mut said: Value, result: Result<ClientFrame, Malformed>) {
         Ok(frame) => {
             assert_eq!(said["t"], frame.kind());
             assert_eq!(frame.id(), id.or_else(|| said.get("n").and_then(Value::as_u64)));
+            let mut frame = serde_json::to_value(frame).expect("a frame is plain data");
+            // Structured content may hold them.
+            drop_nulls(&mut frame);
             drop_nulls(&mut said);
-            assert_eq!(serde_json::to_value(frame).expect("a frame is plain data"), said);
+            assert_eq!(frame, said);
         }
     }
 }

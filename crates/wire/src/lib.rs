@@ -3,6 +3,7 @@
 //! The one source of the TypeScript types (`web/src/protocol/wire.gen.ts`) and of the schemas in the OpenAPI
 //! document. No I/O. Start with [`frame`] for the protocol, [`event`] for what the log holds.
 
+pub mod draft;
 pub mod error;
 pub mod event;
 pub mod frame;
@@ -10,6 +11,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod rest;
 
+pub use draft::Draft;
 pub use error::{ErrorCode, Problem};
 pub use event::{DecodeError, EventBody, Fact, StoredEvent};
 pub use frame::{ClientFrame, Position, ServerFrame};

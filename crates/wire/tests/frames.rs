@@ -6,8 +6,10 @@ mod golden;
 
 use std::{collections::BTreeMap, str::FromStr};
 
+use natterjack_domain::message::{self, Posted};
 use natterjack_wire::{
-    ClientFrame, ErrorCode, EventBody, Position, ServerFrame, StoredEvent,
+    ClientFrame, ErrorCode, EventBody, Fact, Position, ServerFrame, StoredEvent,
+    draft::{Mentioned, Original},
     frame::{
         self, BATCH_MAX_FRAMES, ClientLimits, Ephemeral, FeedEvent, Membership, Reply, ResetReason,
         RoomEvent, Typing, Welcome,
@@ -21,6 +23,25 @@ fn id<T: FromStr<Err: std::fmt::Debug>>(n: u8) -> T {
 
 fn position() -> Position {
     Position { epoch: "18c3f2a9d7e4b100".into(), seq: 812 }
+}
+
+fn object(text: &str) -> Option<natterjack_wire::draft::JsonObject> {
+    Some(serde_json::from_str(text).unwrap())
+}
+
+fn send(number: u64, body: &str, reply_to: Option<natterjack_domain::MessageId>) -> ClientFrame {
+    ClientFrame::Send {
+        id: number,
+        room: id(5),
+        cid: id(4),
+        body: Some(body.into()),
+        reply_to,
+        thread: None,
+        mentions: None,
+        meta: None,
+        forwarded: None,
+        attachments: None,
+    }
 }
 
 fn client_frames() -> Vec<(&'static str, ClientFrame)> {
@@ -48,10 +69,45 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
             },
         ),
         ("unsub", ClientFrame::Unsub { id: 3, room }),
-        ("send", ClientFrame::Send { id: 4, room, cid, body: "你好 🐸\n\"quoted\"".into(), reply_to: None }),
-        ("send.reply", ClientFrame::Send { id: 5, room, cid, body: "yes".into(), reply_to: Some(mid) }),
-        ("edit", ClientFrame::Edit { id: 6, room, mid, cid, body: "better".into() }),
+        ("send", send(4, "你好 🐸\n\"quoted\"", None)),
+        ("send.reply", send(5, "yes", Some(mid))),
+        (
+            "send.full",
+            ClientFrame::Send {
+                id: 5,
+                room,
+                cid,
+                body: Some("all of it".into()),
+                reply_to: None,
+                thread: Some(id(7)),
+                mentions: Some(Mentioned { users: Some(vec![id(2)]), all: Some(true), here: None }),
+                meta: object(r#"{"sticker":"frog"}"#),
+                forwarded: Some(Original { room: id(5), mid: id(6) }),
+                attachments: Some(vec![id(8)]),
+            },
+        ),
+        (
+            "edit",
+            ClientFrame::Edit { id: 6, room, mid, cid, body: "better".into(), mentions: None, meta: None },
+        ),
+        (
+            "edit.full",
+            ClientFrame::Edit {
+                id: 6,
+                room,
+                mid,
+                cid,
+                body: "better".into(),
+                mentions: Some(Mentioned { here: Some(true), ..Mentioned::default() }),
+                meta: object("{}"),
+            },
+        ),
         ("recall", ClientFrame::Recall { id: 7, room, mid, cid }),
+        ("delete", ClientFrame::Delete { id: 8, room, mid, cid, reason: None }),
+        ("delete.reason", ClientFrame::Delete { id: 8, room, mid, cid, reason: Some("spam".into()) }),
+        ("react", ClientFrame::React { id: 9, room, mid, cid, emoji: "👍🏽".into(), on: true }),
+        ("pin", ClientFrame::Pin { id: 10, room, mid, cid }),
+        ("unpin", ClientFrame::Unpin { id: 11, room, mid, cid }),
         ("read", ClientFrame::Read { room, seq: 1057 }),
         ("typing", ClientFrame::Typing { room, on: true }),
         ("ping", ClientFrame::Ping { n: 9_007_199_254_740_991 }),
@@ -68,6 +124,10 @@ fn type_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Send { .. } => "send",
         ClientFrame::Edit { .. } => "edit",
         ClientFrame::Recall { .. } => "recall",
+        ClientFrame::Delete { .. } => "delete",
+        ClientFrame::React { .. } => "react",
+        ClientFrame::Pin { .. } => "pin",
+        ClientFrame::Unpin { .. } => "unpin",
         ClientFrame::Read { .. } => "read",
         ClientFrame::Typing { .. } => "typing",
         ClientFrame::Ping { .. } => "ping",
@@ -79,11 +139,8 @@ fn event(body: EventBody) -> StoredEvent {
 }
 
 fn posted() -> StoredEvent {
-    event(EventBody::MessagePosted {
-        cid: id(4),
-        body: "hello".to_owned().try_into().unwrap(),
-        reply_to: None,
-    })
+    let posted = Posted::plain(id(1), id(2), id(4), "hello".to_owned().try_into().unwrap());
+    StoredEvent::new(id(1), &Fact::Message(message::Event::Posted(posted)))
 }
 
 fn answers() -> Vec<(&'static str, ServerFrame)> {
@@ -248,7 +305,7 @@ proptest! {
 
     #[test]
     fn any_body_of_a_message_comes_back_as_it_was_sent(body in any::<String>()) {
-        let sent = ClientFrame::Send { id: 1, room: id(5), cid: id(4), body, reply_to: None };
+        let sent = send(1, &body, None);
         prop_assert_eq!(frame::parse(&serde_json::to_string(&sent).unwrap()), [Ok(sent)]);
     }
 }

@@ -1,6 +1,42 @@
 // Made from crates/wire by its test `typescript`; do not edit.
 // Again: UPDATE_GENERATED=1 cargo test -p natterjack-wire --test typescript
 
+/**
+ * Plain values, filled in by the server once, when the message is sent: they are the same for ever after.
+ */
+export type Attachment = { id: AttachmentId, kind: AttachmentKind, 
+/**
+ * The file's name, without a path.
+ */
+name: string, 
+/**
+ * Its media type, by its content.
+ */
+mime: string, 
+/**
+ * In bytes.
+ */
+size: number, 
+/**
+ * In pixels.
+ */
+width?: number, height?: number, duration_ms?: number, 
+/**
+ * How loud it is, in equal steps of time.
+ */
+waveform?: Array<number>, 
+/**
+ * What to show until the image is there.
+ */
+blur?: string, };
+
+/**
+ * A file that a message may bear.
+ */
+export type AttachmentId = string;
+
+export type AttachmentKind = "image" | "video" | "voice" | "file";
+
 export type ClientFrame = { "t": "hello", token?: string, 
 /**
  * Name and version of the client, for the operator's eyes.
@@ -13,11 +49,19 @@ limit?: number, } | { "t": "unsub", id: number, room: RoomId, } | { "t": "send",
 /**
  * A UUID that the client makes; a repeat with the same `cid` is the same message.
  */
-cid: ClientId, body: string, reply_to?: MessageId, } | { "t": "edit", id: number, room: RoomId, mid: MessageId, 
+cid: ClientId, 
+/**
+ * May be missing where the message bears something else: see [`crate::draft::Draft`].
+ */
+body?: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentioned, meta?: Record<string, unknown>, forwarded?: Original, attachments?: Array<AttachmentId>, } | { "t": "edit", id: number, room: RoomId, mid: MessageId, 
 /**
  * Names this edit, so that a repeat of it is recognised.
  */
-cid: ClientId, body: string, } | { "t": "recall", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "read", room: RoomId, seq: number, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
+cid: ClientId, body: string, mentions?: Mentioned, meta?: Record<string, unknown>, } | { "t": "recall", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "delete", id: number, room: RoomId, mid: MessageId, cid: ClientId, reason?: string, } | { "t": "react", id: number, room: RoomId, mid: MessageId, cid: ClientId, 
+/**
+ * One character as people see it, or a `:name:`.
+ */
+emoji: string, on: boolean, } | { "t": "pin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "unpin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "read", room: RoomId, seq: number, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
 
 /**
  * What a client calls its own request, so that a repeat of it is recognised.
@@ -43,6 +87,11 @@ export type EventId = string;
 export type FeedEvent = { seq: number, prev: number, ts: string, e: StoredEvent | null, };
 
 /**
+ * Where a message was first said, and by whom.
+ */
+export type Forwarded = { room: RoomId, mid: MessageId, author: UserId, };
+
+/**
  * An invite: a digest of its token, which only those know to whom it was given.
  */
 export type InviteId = string;
@@ -50,9 +99,44 @@ export type InviteId = string;
 export type Membership = { room: RoomId, seq: number, };
 
 /**
+ * Whom a message calls.
+ */
+export type Mentioned = { 
+/**
+ * At most 50 members of the room.
+ */
+users?: Array<UserId>, 
+/**
+ * Everybody in the room.
+ */
+all?: boolean, 
+/**
+ * Everybody in the room who is online.
+ */
+here?: boolean, };
+
+/**
+ * Whom a message calls.
+ */
+export type Mentions = { users?: Array<UserId>, 
+/**
+ * Everybody in the room.
+ */
+all?: boolean, 
+/**
+ * Everybody in the room who is online.
+ */
+here?: boolean, };
+
+/**
  * A message.
  */
 export type MessageId = string;
+
+/**
+ * The message to forward.
+ */
+export type Original = { room: RoomId, mid: MessageId, };
 
 /**
  * A place in a stream. Sequences of different epochs cannot be compared.
@@ -64,7 +148,7 @@ export type Position = { epoch: string, seq: number, };
  */
 export type Reply = { id: number, 
 /**
- * `send`, `edit`, `recall`: where the log holds the event.
+ * `send` and changes of a message: where the log holds the event.
  */
 seq?: number, 
 /**
@@ -157,7 +241,7 @@ name: string, visibility: Visibility, members: Array<UserId>,
 /**
  * `room` when missing.
  */
-kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, } | { "type": "message.edited", mid: MessageId, body: string, } | { "type": "message.recalled", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
+kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, meta?: Record<string, unknown>, forwarded?: Forwarded, attachments?: Array<Attachment>, } | { "type": "message.edited", mid: MessageId, body: string, mentions?: Mentions, meta?: Record<string, unknown>, } | { "type": "message.recalled", mid: MessageId, } | { "type": "message.deleted", mid: MessageId, reason?: string, } | { "type": "message.reacted", mid: MessageId, emoji: string, on: boolean, } | { "type": "message.pinned", mid: MessageId, } | { "type": "message.unpinned", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
 
 export type Typing = { user: UserId, on: boolean, };
 
@@ -210,6 +294,16 @@ export const ErrorCode = {
   MessageInvalid: 2004,
   NotAuthor: 2005,
   MessageRecalled: 2006,
+  MentionsInvalid: 2007,
+  ThreadInvalid: 2008,
+  MetaInvalid: 2009,
+  ForwardInvalid: 2010,
+  TooManyAttachments: 2011,
+  EmojiInvalid: 2012,
+  TooManyReactions: 2013,
+  TooManyPins: 2014,
+  RecallTooLate: 2015,
+  MessageChanged: 2016,
   RoomNotFound: 3001,
   NotMember: 3002,
   RoomNameInvalid: 3003,
@@ -253,4 +347,5 @@ export const ErrorCode = {
   Unsupported: 5013,
   UpgradeExpected: 5014,
   LogRefuses: 5015,
+  AttachmentNotFound: 6001,
 } as const;

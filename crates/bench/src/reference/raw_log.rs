@@ -21,7 +21,7 @@ pub fn event(room: RoomId, at: u64) -> anyhow::Result<(String, Bytes)> {
     let id = MessageId::derive(room, by, cid);
     let text = format!("{at:016x}{:.<rest$}", "", rest = TEXT_CHARS - 16);
     let body = MessageBody::parse(&text, TEXT_CHARS).map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+    let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
     Ok((id.to_string(), StoredEvent::new(id.into(), &fact).encode()))
 }
 

@@ -102,7 +102,9 @@ impl Rows {
                 "TRUNCATE log.events, read.messages, log.checkpoints;
                  INSERT INTO log.checkpoints (stream, epoch, seq) VALUES (0, '', 0);
                  DROP TABLE IF EXISTS some_events; CREATE TEMPORARY TABLE some_events (LIKE log.events);
-                 DROP TABLE IF EXISTS some_messages; CREATE TEMPORARY TABLE some_messages (LIKE read.messages);
+                 ALTER TABLE read.messages ALTER COLUMN all_mentions SET DEFAULT 0;
+                 DROP TABLE IF EXISTS some_messages;
+                 CREATE TEMPORARY TABLE some_messages (LIKE read.messages INCLUDING DEFAULTS);
                  CHECKPOINT",
             )
             .await?;

@@ -99,7 +99,9 @@ async fn fill(admin: &Client, shelf: &Shelf, owner: UserId, epoch: &str) -> anyh
         .await?;
     admin
         .execute(
-            "INSERT INTO read.rooms SELECT id, 0::smallint, 'bench', 'bench', 'private', $2, 1, '', 1, $3::bigint / $4::bigint, $3
+            "INSERT INTO read.rooms (id, stream, name, name_key, visibility, owner, created_seq, created_at,
+                                     member_count, last_ordinal, all_mentions, head)
+             SELECT id, 0::smallint, 'bench', 'bench', 'private', $2, 1, '', 1, $3::bigint / $4::bigint, 0, $3
              FROM unnest($1::uuid[]) id",
             &[&rooms, &owner, &shelf.messages, &i64::try_from(rooms.len())?],
         )
@@ -107,8 +109,8 @@ async fn fill(admin: &Client, shelf: &Shelf, owner: UserId, epoch: &str) -> anyh
     let text = "x".repeat(load::TEXT_CHARS);
     admin
         .execute(
-            "INSERT INTO read.messages (room, seq, mid, author, cid, ordinal, body, posted_at)
-             SELECT ($1::uuid[])[1 + n % $5::bigint], n, md5(n::text)::uuid, $2, md5((-n)::text)::uuid, 1 + n / $5, $3,
+            "INSERT INTO read.messages (room, seq, mid, author, cid, ordinal, all_mentions, body, posted_at)
+             SELECT ($1::uuid[])[1 + n % $5::bigint], n, md5(n::text)::uuid, $2, md5((-n)::text)::uuid, 1 + n / $5, 0, $3,
                     '2026-01-01T00:00:00.000000000Z'
              FROM generate_series(1, $4::bigint) n",
             &[&rooms, &owner, &text, &shelf.messages, &i64::try_from(rooms.len())?],
@@ -117,7 +119,7 @@ async fn fill(admin: &Client, shelf: &Shelf, owner: UserId, epoch: &str) -> anyh
     admin
         .batch_execute(
             "ALTER TABLE read.messages ADD PRIMARY KEY (room, seq);
-             CREATE UNIQUE INDEX messages_mid_key ON read.messages (room, mid);
+             CREATE UNIQUE INDEX messages_mid_key ON read.messages (mid, room);
              ANALYZE read.rooms; CHECKPOINT;",
         )
         .await?;

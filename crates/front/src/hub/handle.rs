@@ -34,7 +34,7 @@ const REFRESHED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A served topic, as the rest of the front sees it.
 pub struct Handle {
-    pub(super) room_id: RoomId,
+    pub room_id: RoomId,
     pub topic: Topic,
     /// Names the incarnation of the topic's stream.
     pub epoch: Arc<str>,
@@ -105,7 +105,7 @@ impl Handle {
     }
 
     /// Whether `user` may do this here and now.
-    fn permits(&self, user: UserId, action: Action) -> Result<(), Rejection> {
+    pub fn permits(&self, user: UserId, action: Action) -> Result<(), Rejection> {
         let now = now_ms(&self.clock);
         self.room.read().permits(user, action, now)
     }
@@ -125,6 +125,17 @@ impl Handle {
     /// Lets a member read.
     pub async fn admit(&self, user: UserId) -> Result<(), Refusal> {
         self.permit(user, Action::Read).await
+    }
+
+    /// Who of `users` is no member, by what the log holds now.
+    pub async fn stranger_among(&self, users: &[UserId]) -> Option<UserId> {
+        let stranger = || {
+            let room = self.room.read();
+            users.iter().copied().find(|user| !room.is_member(*user))
+        };
+        stranger()?;
+        self.refresh().await;
+        stranger()
     }
 
     /// Fails where the fold may be another than the log's, for longer than a moment: where the front hears nothing, or

@@ -28,10 +28,10 @@ pub struct Tail {
 /// What a tail knows of one message.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Recent {
-    /// It was posted within the tail.
-    pub posted: Option<Message>,
-    /// What was done to it within the tail, in order.
-    pub changes: Vec<message::Event>,
+    /// It was posted within the tail, and when, in the log's words.
+    pub posted: Option<(Message, String)>,
+    /// What was done to it within the tail, in order, by sequence.
+    pub changes: Vec<(u64, message::Event)>,
     /// The tail tells nothing of what happened up to here.
     pub complete_after: u64,
 }
@@ -138,17 +138,13 @@ impl Tail {
             if memchr::memmem::find(&entry.frame, needle.as_bytes()).is_none() {
                 continue;
             }
-            match message_event(&entry.frame) {
-                Some(message::Event::Posted { id, by, .. }) if id == mid => {
-                    let first = Message { id, author: by, recalled: false };
-                    recent.posted.get_or_insert(first);
+            // Others may name it too: replies to it, for one.
+            match message_event(&entry.frame).filter(|(_, event)| event.about().0 == mid) {
+                Some((ts, message::Event::Posted(posted))) => {
+                    recent.posted.get_or_insert_with(|| (Message::new(&posted), ts));
                 }
-                Some(event @ (message::Event::Edited { id, .. } | message::Event::Recalled { id, .. }))
-                    if id == mid =>
-                {
-                    recent.changes.push(event);
-                }
-                _ => {}
+                Some((_, change)) => recent.changes.push((entry.seq, change)),
+                None => {}
             }
         }
         recent
@@ -164,15 +160,17 @@ impl Tail {
     }
 }
 
-fn message_event(frame: &[u8]) -> Option<message::Event> {
+/// With the time at which the log stored it.
+fn message_event(frame: &[u8]) -> Option<(String, message::Event)> {
     #[derive(Deserialize)]
     struct Frame<'a> {
+        ts: String,
         #[serde(borrow)]
         e: &'a serde_json::value::RawValue,
     }
     let frame: Frame<'_> = serde_json::from_slice(encode::payload(frame)).ok()?;
     match StoredEvent::decode(frame.e.get().as_bytes()).ok()?.fact() {
-        Fact::Message(event) => Some(event),
+        Fact::Message(event) => Some((frame.ts, event)),
         Fact::Room(_) | Fact::User(_) => None,
     }
 }
@@ -208,14 +206,16 @@ mod tests {
         let id = MessageId::derive(room, author, cid);
         let body = MessageBody::parse("x", 10).unwrap();
         let other = MessageId::random();
-        let posted = message::Event::Posted { id, by: author, cid, body: body.clone(), reply_to: None };
-        let reply =
-            message::Event::Posted { id: other, by: author, cid, body: body.clone(), reply_to: Some(id) };
-        let edited = message::Event::Edited { id, by: author, body };
+        let said = message::Posted::plain(id, author, cid, body.clone());
+        let posted = message::Event::Posted(said.clone());
+        let reply = message::Posted { id: other, reply_to: Some(id), thread: Some(id), ..said.clone() };
+        let reply = message::Event::Posted(reply);
+        let mentions = message::Mentions::default();
+        let edited = message::Event::Edited { id, by: author, body, mentions, meta: None };
         let mut tail = Tail::new(4, 10, 10_000, AGE);
         for (seq, fact) in (5..).zip([&posted, &reply, &edited]) {
             let id = match fact {
-                message::Event::Posted { id, .. } => (*id).into(),
+                message::Event::Posted(posted) => posted.id.into(),
                 _ => natterjack_domain::EventId::random(),
             };
             let body = StoredEvent::new(id, &Fact::Message(fact.clone())).encode();
@@ -224,8 +224,8 @@ mod tests {
             let event = Event { subject, seq, last: None, ts, known: true, body };
             tail.push(seq, encode::event(subject.topic, &event, seq - 1));
         }
-        let message = Message { id, author, recalled: false };
-        let expected = Recent { posted: Some(message), changes: vec![edited], complete_after: 4 };
+        let posted = Some((Message::new(&said), "2026-11-20T19:00:00Z".to_owned()));
+        let expected = Recent { posted, changes: vec![(7, edited)], complete_after: 4 };
         assert_eq!(tail.message(id), expected);
         assert_eq!(tail.message(MessageId::random()), Recent { complete_after: 4, ..Recent::default() });
     }

@@ -271,7 +271,7 @@ impl World {
         let cid = ClientId::from_uuid(uuid(&mut state.ids));
         let id = MessageId::derive(room, by, cid);
         let body = MessageBody::parse(text, 8_000).unwrap();
-        let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+        let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
         let known = !state.rng.permille(30);
         let body = StoredEvent::new(id.into(), &fact).encode();
         let seq = state.append(Subject::timeline(room), id.into(), body, known, None);

@@ -7,9 +7,9 @@ use axum::{
         ConnectInfo, FromRef, FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request,
         rejection::JsonRejection,
     },
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use natterjack_domain::{RoomId, SessionId, UserId};
+use natterjack_domain::{MessageId, RoomId, SessionId, UserId};
 use natterjack_wire::ErrorCode;
 use serde::de::DeserializeOwned;
 
@@ -107,6 +107,48 @@ impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
     }
 }
 
+/// The message that the path names.
+pub struct MessagePath(pub MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<MessageId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::MessageNotFound.into())
+    }
+}
+
+/// The message that the path names, and what it is reacted to with.
+pub struct ReactionPath {
+    pub mid: MessageId,
+    pub emoji: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReactionPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<(MessageId, String)>::from_request_parts(parts, state).await;
+        path.map(|AxumPath((mid, emoji))| Self { mid, emoji }).map_err(|_| ErrorCode::MessageNotFound.into())
+    }
+}
+
+/// The message of a room that the path names.
+pub struct ThreadPath {
+    pub room: RoomId,
+    pub root: MessageId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ThreadPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<(RoomId, MessageId)>::from_request_parts(parts, state).await;
+        path.map(|AxumPath((room, root))| Self { room, root }).map_err(|_| ErrorCode::MessageNotFound.into())
+    }
+}
+
 /// The person whom the path names.
 pub struct PersonPath(pub UserId);
 
@@ -116,5 +158,18 @@ impl<S: Send + Sync> FromRequestParts<S> for PersonPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let path = AxumPath::<UserId>::from_request_parts(parts, state).await;
         path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::UserNotFound.into())
+    }
+}
+
+/// Longest `Idempotency-Key`.
+const KEY_MAX_BYTES: usize = 128;
+
+/// What the client calls the request, so that a repeat of it is recognised.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_MAX_BYTES => Ok(Some(key)),
+        _ => Err(Fault::from(ErrorCode::RequestInvalid)
+            .because(format!("Idempotency-Key has to be 1–{KEY_MAX_BYTES} visible characters"))),
     }
 }

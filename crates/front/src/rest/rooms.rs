@@ -17,12 +17,9 @@ use natterjack_wire::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Caller, Json, Query, RoomPath};
+use super::extract::{Caller, Json, Query, RoomPath, idempotency_key};
 use super::problems::Problems;
 use crate::{fault::Fault, projected::Projected, rooms::Rooms, store::Store, ws};
-
-/// Longest `Idempotency-Key`.
-const KEY_MAX_BYTES: usize = 128;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +49,7 @@ pub struct PublicQuery {
 #[into_params(parameter_in = Query)]
 pub struct RoomQuery {
     /// Wait until the answer reflects this sequence of the room's stream.
-    at_least: Option<u64>,
+    pub at_least: Option<u64>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -130,12 +127,8 @@ pub async fn create(
 }
 
 fn room_id(caller: &Caller, headers: &HeaderMap) -> Result<RoomId, Fault> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(RoomId::random()) };
-    match key.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_MAX_BYTES => Ok(RoomId::derive(caller.user, key)),
-        _ => Err(Fault::from(ErrorCode::RequestInvalid)
-            .because(format!("Idempotency-Key has to be 1–{KEY_MAX_BYTES} visible characters"))),
-    }
+    let key = idempotency_key(headers)?;
+    Ok(key.map_or_else(RoomId::random, |key| RoomId::derive(caller.user, key)))
 }
 
 /// One room: a public one, or one of mine.

@@ -5,10 +5,10 @@ mod people;
 
 use std::{sync::Arc, time::Instant};
 
-use natterjack_domain::{Action, MessageBody, RoomId, message::Command};
+use natterjack_domain::{Action, RoomId};
 use natterjack_eventlog::{Appended, NewEvent, Topic};
 use natterjack_wire::{
-    ClientFrame, ErrorCode, ServerFrame,
+    ClientFrame, Draft, ErrorCode, ServerFrame,
     frame::{CloseCode, Reply},
 };
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     fault::Fault,
     hub::{Followed, Handle},
+    messages::Change,
     metrics,
 };
 
@@ -82,16 +83,40 @@ impl Session {
                 self.unsubscribe(room).await?;
                 Ok(Outcome::Answer(Reply { id, room: Some(room), ..Reply::default() }))
             }
-            ClientFrame::Send { room, cid, body, reply_to, .. } => {
-                self.send(request, room, cid, &body, reply_to).await
+            ClientFrame::Send {
+                id: _,
+                room,
+                cid,
+                body,
+                reply_to,
+                thread,
+                mentions,
+                meta,
+                forwarded,
+                attachments,
+            } => {
+                let (body, attachments) = (body.unwrap_or_default(), attachments.unwrap_or_default());
+                let draft = Draft { body, reply_to, thread, mentions, meta, forwarded, attachments };
+                self.send(request, room, cid, draft).await
             }
-            ClientFrame::Edit { room, mid, cid, body, .. } => {
-                let body = self.body(&body)?;
-                let command = Command::Edit { by: self.user, body };
-                self.change(request, room, mid, cid, command).await
+            ClientFrame::Edit { id: _, room, mid, cid, body, mentions, meta } => {
+                let change = Change::Edit { body, mentions, meta, version: None };
+                self.change(request, room, mid, cid, change).await
             }
             ClientFrame::Recall { room, mid, cid, .. } => {
-                self.change(request, room, mid, cid, Command::Recall { by: self.user }).await
+                self.change(request, room, mid, cid, Change::Recall).await
+            }
+            ClientFrame::Delete { room, mid, cid, reason, .. } => {
+                self.change(request, room, mid, cid, Change::Delete { reason }).await
+            }
+            ClientFrame::React { room, mid, cid, emoji, on, .. } => {
+                self.change(request, room, mid, cid, Change::React { emoji, on }).await
+            }
+            ClientFrame::Pin { room, mid, cid, .. } => {
+                self.change(request, room, mid, cid, Change::Pin { on: true }).await
+            }
+            ClientFrame::Unpin { room, mid, cid, .. } => {
+                self.change(request, room, mid, cid, Change::Pin { on: false }).await
             }
             ClientFrame::Read { room, seq } => self.read(room, seq).await,
             ClientFrame::Typing { room, on } => self.typing(room, on).await,
@@ -107,18 +132,19 @@ impl Session {
         Ok(())
     }
 
-    fn body(&self, text: &str) -> Result<MessageBody, Fault> {
-        Ok(MessageBody::parse(text, self.context.config.message_max_chars)?)
-    }
-
     /// The room, if the person may do this there.
     async fn room(&self, room: RoomId, action: Action) -> Result<Arc<Handle>, Fault> {
-        let handle = match self.topics.get(&Topic::Room(room)) {
-            Some(Followed::Room(handle)) if handle.is_served() => handle.clone(),
-            _ => self.context.hub.room(room).await?,
-        };
+        let handle = self.served(room).await?;
         handle.permit(self.user, action).await?;
         Ok(handle)
+    }
+
+    /// The room, whoever may do what there.
+    async fn served(&self, room: RoomId) -> Result<Arc<Handle>, Fault> {
+        match self.topics.get(&Topic::Room(room)) {
+            Some(Followed::Room(handle)) if handle.is_served() => Ok(handle.clone()),
+            _ => Ok(self.context.hub.room(room).await?),
+        }
     }
 
     /// Sends the event on its way, in the order of the frames, and answers when the log has acknowledged it.

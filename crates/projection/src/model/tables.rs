@@ -9,7 +9,10 @@ use std::{
 };
 
 use natterjack_database::Outage;
-use natterjack_domain::{ClientId, MessageId, RoomId, UserId, message::Message};
+use natterjack_domain::{
+    ClientId, MessageId, RoomId, UserId,
+    message::{Message, Reactions},
+};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{sleep, timeout},
@@ -359,16 +362,24 @@ impl ReadTables {
         let messages = keys.messages.iter().filter_map(|key| {
             let seq = *self.ids.get(key)?;
             let row = &self.messages[&(key.0, seq)];
-            let rules = Message { id: row.mid, author: row.author, recalled: row.recalled };
+            // Nobody answers in threads here, reacts or pins.
+            let rules = Message {
+                id: row.mid,
+                author: row.author,
+                thread: None,
+                gone: row.recalled,
+                pinned: false,
+                reactions: Reactions::default(),
+            };
             Some((*key, KnownMessage { seq, rules }))
         });
-        Known { rooms, members, messages: messages.collect() }
+        Known { rooms, members, messages: messages.collect(), ..Known::default() }
     }
 
     /// Refuses what Postgres would: what is there already, and what is poison.
     pub fn apply(&mut self, changes: &Changes) -> Result<(), Error> {
         for message in &changes.posted {
-            let says = message.content.body.clone().unwrap_or_default();
+            let says = says(&message.content);
             if says.contains(POISON) {
                 return Err(refused("port"));
             }
@@ -376,7 +387,7 @@ impl ReadTables {
             if self.ids.insert((message.room, message.mid), seq).is_some() {
                 return Err(refused("keepalives_idle"));
             }
-            let recalled = message.content.recalled.is_some();
+            let recalled = message.content.gone.is_some();
             let (mid, author, cid, ordinal) = (message.mid, message.author, message.cid, message.ordinal);
             self.messages.insert((message.room, seq), Row { mid, author, cid, ordinal, says, recalled });
         }
@@ -392,10 +403,10 @@ impl ReadTables {
                 None => self.members.remove(key),
             };
         }
-        for (key, Content { body, recalled, .. }) in &changes.edited {
+        for (key, content) in &changes.edited {
             let row = self.messages.get_mut(key).unwrap();
-            row.says = body.clone().unwrap_or_default();
-            row.recalled = recalled.is_some();
+            row.says = says(content);
+            row.recalled = content.gone.is_some();
         }
         for (key, seq) in &changes.marks {
             let mark = self.marks.entry(*key).or_default();
@@ -411,4 +422,8 @@ impl ReadTables {
         }
         Ok(())
     }
+}
+
+fn says(content: &Content) -> String {
+    content.says.as_ref().map(|says| says.body.clone()).unwrap_or_default()
 }

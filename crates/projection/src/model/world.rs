@@ -381,11 +381,20 @@ impl State {
                 (Subject::state(room), Fact::Room(room::Event::MemberLeft { by, user: by, reason: None }))
             }
             24..34 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
-            34..44 => (Subject::timeline(room), Fact::Message(message::Event::Edited { id: mid, by, body })),
+            34..44 => {
+                let event = message::Event::Edited {
+                    id: mid,
+                    by,
+                    body,
+                    mentions: message::Mentions::default(),
+                    meta: None,
+                };
+                (Subject::timeline(room), Fact::Message(event))
+            }
             44..50 => (Subject::timeline(room), Fact::Message(message::Event::Recalled { id: mid, by })),
             _ => {
-                let event = message::Event::Posted { id: mid, by, cid, body, reply_to: None };
-                (Subject::timeline(room), Fact::Message(event))
+                let posted = message::Posted::plain(mid, by, cid, body);
+                (Subject::timeline(room), Fact::Message(message::Event::Posted(posted)))
             }
         };
         let stored = StoredEvent::new(id, &fact).encode();

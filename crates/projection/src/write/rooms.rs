@@ -14,8 +14,9 @@ use crate::{
 /// The counts follow with those of the rooms that were there.
 pub(super) async fn created(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO rooms (stream, id, name, name_key, visibility, owner, created_seq,
-                                          created_at, member_count, last_ordinal, head)
-        SELECT $1::smallint, *, 0, 0, 0 FROM UNNEST(
+                                          created_at, member_count, last_ordinal, all_mentions,
+                                          head)
+        SELECT $1::smallint, *, 0, 0, 0, 0 FROM UNNEST(
             $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::text[])";
     let rooms = &changes.created;
     if rooms.is_empty() {
@@ -32,8 +33,10 @@ pub(super) async fn created(work: &Transaction<'_>, stream: u16, changes: &Chang
 }
 
 pub(super) async fn counts(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "UPDATE rooms SET member_count = c.members, last_ordinal = c.ordinal, head = c.head
-        FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) c (id, members, ordinal, head)
+    const SQL: &str = "UPDATE rooms SET member_count = c.members, last_ordinal = c.ordinal,
+                                              all_mentions = c.all_mentions, head = c.head
+        FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+             c (id, members, ordinal, all_mentions, head)
         WHERE rooms.id = c.id";
     let counts = &changes.counts;
     if counts.is_empty() {
@@ -42,8 +45,9 @@ pub(super) async fn counts(work: &Transaction<'_>, changes: &Changes) -> Result<
     let ids: Vec<Uuid> = counts.keys().map(|id| *id.as_uuid()).collect();
     let members: Vec<i64> = counts.values().map(|c| signed(c.members)).collect();
     let ordinals: Vec<i64> = counts.values().map(|c| signed(c.last_ordinal)).collect();
+    let all_mentions: Vec<i64> = counts.values().map(|c| signed(c.all_mentions)).collect();
     let heads: Vec<i64> = counts.values().map(|c| signed(c.head)).collect();
-    put(work, SQL, &[&ids, &members, &ordinals, &heads]).await
+    put(work, SQL, &[&ids, &members, &ordinals, &all_mentions, &heads]).await
 }
 
 /// One who left and came back within the batch has a row already.

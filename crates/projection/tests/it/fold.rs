@@ -2,15 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use natterjack_domain::{MessageId, RoomId, UserId, room::Room};
+use natterjack_domain::{
+    MessageId, RoomId, UserId,
+    message::{Emoji, Message, PINS_MAX, REACTIONS_MAX, Reactions},
+    room::Room,
+};
 use natterjack_projection::{
     Entry,
-    fold::{Changes, Content, Counts, Keys, Known, KnownMessage, NewMessage, Repeats, fold},
+    fold::{
+        Changes, Counts, Gone, Keys, Known, KnownMessage, Named, NewMessage, Pin, Repeats, Says, Thread,
+        Version, fold,
+    },
 };
 use natterjack_wire::Fact;
 use proptest::prelude::*;
 
-use crate::script::{self, Step, created, edited, entries, mid, posted, registered, room, user};
+use crate::script::{
+    self, Step, created, edited, emoji, entries, mid, posted, reacted, registered, reply, room, user,
+};
 
 /// Tables as Postgres would hold them.
 #[derive(Debug, Default, PartialEq)]
@@ -18,6 +27,12 @@ struct Memory {
     rooms: BTreeMap<RoomId, (String, Counts)>,
     members: BTreeMap<(RoomId, UserId), u64>,
     messages: BTreeMap<(RoomId, u64), NewMessage>,
+    named: BTreeMap<(RoomId, u64), Named>,
+    versions: BTreeMap<(RoomId, u64, u64), Version>,
+    threads: BTreeMap<(RoomId, u64), Thread>,
+    reactions: BTreeMap<(RoomId, u64, Emoji, UserId), u64>,
+    reaction_counts: BTreeMap<(RoomId, u64, Emoji), u64>,
+    pins: BTreeMap<(RoomId, u64), Pin>,
     marks: BTreeMap<(UserId, RoomId), u64>,
     people: BTreeMap<UserId, String>,
     parked: Vec<(u64, String, String)>,
@@ -38,15 +53,43 @@ impl Memory {
         let members = keys.members.iter().copied().filter(|key| self.members.contains_key(key));
         let messages = self.messages.values().filter(|m| keys.messages.contains(&(m.room, m.mid)));
         let known = |m: &NewMessage| {
-            let recalled = m.content.recalled.is_some();
-            let rules = natterjack_domain::message::Message { id: m.mid, author: m.author, recalled };
+            let rules = Message {
+                id: m.mid,
+                author: m.author,
+                thread: m.thread.map(|thread| thread.root),
+                gone: m.content.gone.is_some(),
+                pinned: self.pins.contains_key(&(m.room, m.posted.seq)),
+                reactions: self.reactions_to(m, keys),
+            };
             ((m.room, m.mid), KnownMessage { seq: m.posted.seq, rules })
         };
+        let firsts = self.messages.values().filter(|m| keys.threads.contains(&(m.room, m.mid)));
+        let threads = firsts.filter_map(|m| {
+            let key = (m.room, m.posted.seq);
+            Some((key, self.threads.get(&key)?.clone()))
+        });
+        let pins = |room: &RoomId| (*room, self.pins.keys().filter(|key| key.0 == *room).count());
         Known {
             rooms: rooms.collect::<HashMap<_, _>>(),
             members: members.collect::<HashSet<_>>(),
             messages: messages.map(known).collect(),
+            threads: threads.collect(),
+            pins: keys.pins.iter().map(pins).collect(),
         }
+    }
+
+    /// No more than what is asked for.
+    fn reactions_to(&self, message: &NewMessage, keys: &Keys) -> Reactions {
+        let asked = keys.reactions.iter().filter(|key| (key.0, key.1) == (message.room, message.mid));
+        let mut asked = asked.map(|(.., emoji, user)| (*user, emoji.clone())).peekable();
+        if asked.peek().is_none() {
+            return Reactions::default();
+        }
+        let (room, seq) = (message.room, message.posted.seq);
+        let counts = self.reaction_counts.iter().filter(|(key, _)| (key.0, key.1) == (room, seq));
+        let on =
+            |(user, emoji): &(UserId, Emoji)| self.reactions.contains_key(&(room, seq, emoji.clone(), *user));
+        Reactions::new(counts.map(|(key, count)| (key.2.clone(), *count)), asked.filter(on))
     }
 
     fn store(&mut self, changes: Changes) {
@@ -65,11 +108,44 @@ impl Memory {
         for message in changes.posted {
             assert!(self.messages.insert((message.room, message.posted.seq), message).is_none());
         }
-        for (key, Content { body, edited, recalled }) in changes.edited {
-            let content = &mut self.messages.get_mut(&key).unwrap().content;
-            content.body = body;
-            content.edited = edited.or(content.edited.take());
-            content.recalled = recalled;
+        for (key, change) in changes.edited {
+            let message = self.messages.get_mut(&key).unwrap();
+            if let (None, Some(says), Some(_)) =
+                (&message.content.edited, &message.content.says, &change.says)
+            {
+                let first = Version { since_at: message.posted.at.clone(), says: says.clone() };
+                self.versions.insert((key.0, key.1, key.1), first);
+            }
+            if change.gone.is_some() {
+                (message.forwarded, message.attachments) = (None, None);
+            }
+            message.content.says = change.says;
+            message.content.edited = change.edited.or(message.content.edited.take());
+            message.content.gone = change.gone;
+            self.named.remove(&key);
+        }
+        self.named.extend(changes.named.into_iter().filter(|(_, named)| !named.users.is_empty()));
+        self.versions.extend(changes.versions);
+        self.threads.extend(changes.threads);
+        for (key, at) in changes.reactions {
+            match at {
+                Some(seq) => self.reactions.insert(key, seq),
+                None => self.reactions.remove(&key),
+            };
+        }
+        self.reaction_counts.extend(changes.reaction_counts);
+        self.reaction_counts.retain(|_, count| *count > 0);
+        for (key, pin) in changes.pins {
+            match pin {
+                Some(pin) => self.pins.insert(key, pin),
+                None => self.pins.remove(&key),
+            };
+        }
+        for cleared in changes.cleared {
+            self.reactions.retain(|key, _| (key.0, key.1) != cleared);
+            self.reaction_counts.retain(|key, _| (key.0, key.1) != cleared);
+            self.versions.retain(|key, _| (key.0, key.1) != cleared);
+            self.pins.remove(&cleared);
         }
         for (key, seq) in changes.marks {
             let mark = self.marks.entry(key).or_default();
@@ -100,8 +176,11 @@ fn a_repeated_message_counts_once_and_leaves_no_hole() {
     for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
         let ordinals: Vec<_> = memory.messages.values().map(|m| (m.posted.seq, m.ordinal)).collect();
         assert_eq!(ordinals, [(2, 1), (4, 2)]);
-        assert_eq!(memory.message(room(0), mid(1)).content.body.as_deref(), Some("a"));
-        assert_eq!(memory.rooms[&room(0)].1, Counts { members: 1, last_ordinal: 2, head: 4 });
+        assert_eq!(memory.message(room(0), mid(1)).body(), Some("a"));
+        assert_eq!(
+            memory.rooms[&room(0)].1,
+            Counts { members: 1, last_ordinal: 2, all_mentions: 0, head: 4 }
+        );
     }
 }
 
@@ -120,13 +199,14 @@ fn only_the_author_edits_and_nothing_follows_a_recall() {
         Step::Recalled { room: 0, by: 0, mid: 2 },
     ];
     for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
-        let content = &memory.message(room(0), mid(1)).content;
-        assert_eq!(content.body.as_deref(), Some("second"));
-        assert_eq!(content.edited.as_ref().map(|mark| (mark.seq, mark.at.clone())), Some((5, script::ts(5))));
-        assert_eq!(content.recalled, None);
+        let message = memory.message(room(0), mid(1));
+        assert_eq!(message.body(), Some("second"));
+        let edited = message.content.edited.as_ref();
+        assert_eq!(edited.map(|mark| (mark.seq, mark.at.clone())), Some((5, script::ts(5))));
+        assert_eq!(message.content.gone, None);
         let gone = &memory.message(room(0), mid(2)).content;
-        assert_eq!((&gone.body, &gone.edited), (&None, &None));
-        assert_eq!(gone.recalled.as_ref().map(|mark| mark.seq), Some(8));
+        assert_eq!((&gone.says, &gone.edited), (&None, &None));
+        assert_eq!(gone.gone.as_ref().map(|gone| gone.mark.seq), Some(8));
         assert_eq!(memory.rooms[&room(0)].1.head, 10);
     }
 }
@@ -147,7 +227,10 @@ fn the_first_creation_registration_and_the_greatest_mark_count() {
     for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
         let members: Vec<_> = memory.members.iter().map(|(key, seq)| (key.1, *seq)).collect();
         assert_eq!(members, [(user(0), 3), (user(1), 3)]);
-        assert_eq!(memory.rooms[&room(0)].1, Counts { members: 2, last_ordinal: 0, head: 4 });
+        assert_eq!(
+            memory.rooms[&room(0)].1,
+            Counts { members: 2, last_ordinal: 0, all_mentions: 0, head: 4 }
+        );
         assert_eq!(memory.messages.len(), 0);
         assert_eq!(memory.people[&user(1)], "ann");
         assert_eq!(memory.marks[&(user(1), room(0))], 7);
@@ -177,6 +260,122 @@ fn what_cannot_be_read_is_parked_and_moves_the_head() {
         ]
     );
     assert_eq!((parked.len(), &memory.parked[3].1[..]), (5, ""));
+}
+
+trait Body {
+    fn body(&self) -> Option<&str>;
+}
+
+impl Body for NewMessage {
+    fn body(&self) -> Option<&str> {
+        self.content.says.as_ref().map(|says| says.body.as_str())
+    }
+}
+
+/// At once and one by one, which have to come to the same.
+fn folded(steps: &[Step]) -> Memory {
+    let (at_once, one_by_one) = (fold_at_once(steps), fold_one_by_one(steps));
+    assert_eq!(at_once, one_by_one);
+    at_once
+}
+
+#[test]
+fn replies_stand_in_their_thread_and_not_in_the_room() {
+    let mut steps =
+        vec![created(0, 0, &[0]), posted(0, 0, 1, "root"), reply(0, 1, 2, 1), posted(0, 0, 3, "next")];
+    // To a reply, and to what is not there: they count for nothing.
+    steps.extend([reply(0, 1, 4, 2), reply(0, 1, 5, 9), reply(1, 1, 6, 1)]);
+    steps.extend((10..17).map(|n| reply(0, n, n, 1)));
+    let memory = folded(&steps);
+    let places: Vec<_> = memory.messages.values().map(|m| (m.ordinal, m.thread.map(|t| t.ordinal))).collect();
+    assert_eq!(places[..3], [(1, None), (1, Some(1)), (2, None)]);
+    assert_eq!((places.len(), places[9]), (10, (2, Some(8))));
+    assert_eq!(memory.rooms[&room(0)].1.last_ordinal, 2);
+    let thread = &memory.threads[&(room(0), 2)];
+    assert_eq!((thread.replies, thread.last.seq), (8, 14));
+    assert_eq!(thread.participants, [1, 10, 11, 12, 13].map(user));
+}
+
+#[test]
+fn mentions_follow_what_a_message_says_now() {
+    let said =
+        |mid, thread, named: &[u8], all| Step::Said { room: 0, by: 0, mid, thread, named: named.into(), all };
+    let reworded = |mid, named: &[u8]| Step::Reworded { room: 0, by: 0, mid, named: named.into() };
+    let steps = [
+        created(0, 0, &[0]),
+        said(1, None, &[1, 2], true),
+        said(2, Some(1), &[3], false),
+        said(3, None, &[1], false),
+        said(4, None, &[1], true),
+        reworded(1, &[2, 4]),
+        edited(0, 0, 3, "nobody"),
+        Step::Recalled { room: 0, by: 0, mid: 4 },
+    ];
+    let memory = folded(&steps);
+    let named: Vec<_> =
+        memory.named.iter().map(|(key, named)| (key.1, named.thread, named.users.clone())).collect();
+    assert_eq!(named, [(2, None, vec![user(2), user(4)]), (3, Some(mid(1)), vec![user(3)])]);
+    // Messages for all stay counted, as messages do: what comes after them is counted from them.
+    let all: Vec<_> = memory.messages.values().map(|m| m.all_mentions).collect();
+    assert_eq!((all, memory.rooms[&room(0)].1.all_mentions), (vec![1, 1, 1, 2], 2));
+    let Says { mentions, meta, .. } = memory.message(room(0), mid(1)).content.says.clone().unwrap();
+    assert!(mentions.unwrap().contains("users") && meta.unwrap().contains("code"));
+    assert!(memory.message(room(0), mid(1)).forwarded.is_some());
+    let gone = memory.message(room(0), mid(4));
+    assert_eq!((&gone.content.says, &gone.forwarded, &gone.attachments), (&None, &None, &None));
+}
+
+#[test]
+fn reactions_are_sets_and_pins_are_few() {
+    let mut steps = vec![created(0, 0, &[0]), posted(0, 0, 0, "x"), posted(0, 0, 1, "y")];
+    let (on, off) = (true, false);
+    steps.extend([reacted(0, 1, 1, 0, on), reacted(0, 2, 1, 0, on), reacted(0, 1, 1, 0, on)]);
+    steps.extend([
+        reacted(0, 3, 1, 0, off),
+        reacted(0, 1, 1, 0, off),
+        reacted(0, 1, 1, 1, on),
+        reacted(0, 1, 1, 1, off),
+    ]);
+    let memory = folded(&steps);
+    let counts: Vec<_> = memory.reaction_counts.iter().map(|(key, count)| (key.2.clone(), *count)).collect();
+    assert_eq!(counts, [(emoji(0), 1)]);
+    assert_eq!(memory.reactions.keys().map(|key| key.3).collect::<Vec<_>>(), [user(2)]);
+
+    let many = u8::try_from(REACTIONS_MAX).unwrap();
+    steps.extend((0..=many + 1).map(|n| reacted(0, 4, 0, n, on)));
+    assert_eq!(folded(&steps).reactions.len(), 1 + REACTIONS_MAX);
+
+    let pins = u8::try_from(PINS_MAX).unwrap();
+    let pin = |mid, on| Step::Pinned { room: 0, by: 0, mid, on };
+    steps.extend((2..=pins + 1).map(|n| posted(0, 0, n, "z")));
+    steps.extend((0..=pins).map(|n| pin(n, on)));
+    assert_eq!(folded(&steps).pins.len(), PINS_MAX);
+    // One that is gone makes room for one.
+    steps.extend([Step::Deleted { room: 0, by: 9, mid: 5 }, pin(pins, on), pin(6, off), pin(pins + 1, on)]);
+    let memory = folded(&steps);
+    assert_eq!(memory.pins.len(), PINS_MAX);
+    let gone = memory.message(room(0), mid(5)).content.gone.clone();
+    let Some(Gone { deleted_by, reason, .. }) = gone else { panic!("it is there") };
+    assert_eq!((deleted_by, reason.as_deref()), (Some(user(9)), Some("spam")));
+}
+
+#[test]
+fn former_words_are_kept_until_the_message_is_gone() {
+    let mut steps = vec![
+        created(0, 0, &[0]),
+        posted(0, 0, 1, "one"),
+        posted(0, 0, 2, "never edited"),
+        edited(0, 0, 1, "two"),
+        edited(0, 1, 1, "a stranger's"),
+        edited(0, 0, 1, "three"),
+    ];
+    let said = |memory: &Memory| {
+        let versions = memory.versions.iter().map(|(key, version)| (key.1, key.2, version.says.body.clone()));
+        versions.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&folded(&steps)), [(2, 2, "one".into()), (2, 4, "two".into()), (2, 6, "three".into())]);
+    steps.push(Step::Deleted { room: 0, by: 3, mid: 1 });
+    assert_eq!(said(&folded(&steps)), []);
 }
 
 /// One person's changes, as they are told to that person.

@@ -1,11 +1,17 @@
 //! The queries of the read model on what the projector made.
 
-use natterjack_domain::Visibility;
+use natterjack_domain::{Visibility, message::Reactions};
 use natterjack_projection::open;
-use natterjack_readmodel::{self as readmodel, Error, Page, events, messages, people, rooms};
+use natterjack_readmodel::{
+    self as readmodel, Error, Page, events,
+    messages::{self, From},
+    people, rooms,
+};
 
 use crate::{
-    script::{Step, created, edited, entries, mid, posted, registered, room, ts, user},
+    script::{
+        Step, created, edited, emoji, entries, mid, posted, reacted, registered, reply, room, ts, user,
+    },
     world::{EPOCH, STREAM, World},
 };
 
@@ -85,10 +91,12 @@ async fn lists_of_rooms_come_in_pages() {
 async fn history_leads_from_the_newest_page_to_the_beginning() {
     let world = chat().await;
     let client = world.front.get().await.unwrap();
-    let history = async |page| messages::history(&client, room(0), page).await.unwrap().unwrap();
-    let newest = history(page(None, 3)).await;
+    let read = async |n, cursor: Option<&str>, limit| {
+        messages::history(&client, room(n), user(0), From::Cursor(cursor), limit).await.unwrap()
+    };
+    let newest = read(0, None, Some(3)).await.unwrap();
     assert_eq!(newest.items.iter().map(|m| m.seq).collect::<Vec<_>>(), [6, 8, 11]);
-    let oldest = history(page(newest.next.as_deref(), 3)).await;
+    let oldest = read(0, newest.next.as_deref(), Some(3)).await.unwrap();
     assert_eq!((oldest.items.len(), &oldest.next, oldest.as_of.seq), (1, &None, 14));
     let edited = &oldest.items[0];
     assert_eq!((edited.id, edited.body.as_deref()), (mid(1), Some("eins")));
@@ -96,9 +104,9 @@ async fn history_leads_from_the_newest_page_to_the_beginning() {
     let recalled = &newest.items[0];
     assert_eq!((&recalled.body, &recalled.recalled_at), (&None, &Some(ts(10))));
 
-    let empty = messages::history(&client, room(2), Page::default()).await.unwrap().unwrap();
+    let empty = read(2, None, None).await.unwrap();
     assert_eq!((empty.items.len(), empty.as_of.seq), (0, 14));
-    assert!(messages::history(&client, room(9), Page::default()).await.unwrap().is_none());
+    assert!(read(9, None, None).await.is_none());
 }
 
 #[tokio::test]
@@ -132,14 +140,65 @@ async fn people_and_members() {
 async fn who_wrote_a_message() {
     let world = chat().await;
     let client = world.front.get().await.unwrap();
-    let of = async |n| messages::message(&client, STREAM, room(0), mid(n)).await.unwrap();
+    let of = async |n| messages::message(&client, STREAM, room(0), mid(n), user(0)).await.unwrap();
     let live = of(1).await;
-    assert_eq!(
-        (live.value.unwrap().author, live.value.unwrap().recalled, live.as_of.seq),
-        (user(0), false, 14)
-    );
-    assert!(of(2).await.value.unwrap().recalled);
+    let known = live.value.unwrap();
+    assert_eq!((known.message.author, known.message.gone, live.as_of.seq), (user(0), false, 14));
+    assert_eq!((known.posted_at, known.edited_seq), (ts(5), 9));
+    assert!(of(2).await.value.unwrap().message.gone);
     assert_eq!((of(9).await.value, of(9).await.as_of.seq), (None, 14));
+}
+
+#[tokio::test]
+async fn what_the_rules_need_to_know_of_reactions_and_pins() {
+    let world = World::new().await;
+    let steps = [
+        created(0, 0, &[0]),
+        posted(0, 0, 1, "x"),
+        reacted(0, 1, 1, 0, true),
+        reacted(0, 2, 1, 0, true),
+        reacted(0, 2, 1, 1, true),
+        Step::Pinned { room: 0, by: 0, mid: 1, on: true },
+        reply(0, 0, 2, 1),
+    ];
+    world.apply_all(&entries(&steps), 3).await;
+    let client = world.front.get().await.unwrap();
+    let of = async |n, by| {
+        let known = messages::message(&client, STREAM, room(0), mid(n), user(by)).await.unwrap();
+        known.value.unwrap().message
+    };
+    let counts = [(emoji(0), 2), (emoji(1), 1)];
+    let expected = |on: &[u8]| Reactions::new(counts.clone(), on.iter().map(|n| (user(2), emoji(*n))));
+    assert_eq!(of(1, 2).await.reactions, expected(&[0, 1]));
+    assert_eq!(of(1, 3).await.reactions, expected(&[]));
+    assert_eq!((of(1, 0).await.pinned, of(2, 0).await.pinned), (true, false));
+    assert_eq!((of(1, 0).await.thread, of(2, 0).await.thread), (None, Some(mid(1))));
+    assert_eq!(messages::pin_count(&client, room(0)).await.unwrap(), 1);
+    assert_eq!(messages::place(&client, mid(2)).await.unwrap(), Some((room(0), 2)));
+    assert_eq!(messages::place(&client, mid(9)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_many_reactions_a_page_names_the_first_ten() {
+    let world = World::new().await;
+    let mut steps = vec![created(0, 0, &[0]), posted(0, 0, 1, "x")];
+    steps.extend((0..15).rev().map(|n| reacted(0, n, 1, 1, true)));
+    steps.extend([reacted(0, 3, 1, 0, true), reacted(0, 14, 1, 1, false)]);
+    world.apply_all(&entries(&steps), 4).await;
+    let client = world.front.get().await.unwrap();
+    let seen = async |by| {
+        let page = messages::history(&client, room(0), user(by), From::Cursor(None), None).await.unwrap();
+        let reactions = page.unwrap().items.remove(0).reactions;
+        reactions.into_iter().map(|r| (r.emoji, r.count, r.users, r.me)).collect::<Vec<_>>()
+    };
+    let first = (4..14).rev().map(user).collect::<Vec<_>>();
+    let of = |me_one, me_zero| {
+        vec![(emoji(1).into(), 14, first.clone(), me_one), (emoji(0).into(), 1, vec![user(3)], me_zero)]
+    };
+    // Who is not named is known to have reacted all the same.
+    assert_eq!(seen(0).await, of(true, false));
+    assert_eq!(seen(3).await, of(true, true));
+    assert_eq!(seen(14).await, of(false, false));
 }
 
 #[tokio::test]

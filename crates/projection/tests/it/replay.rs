@@ -1,14 +1,14 @@
 //! Rebuilding and verifying, while the projector goes on.
 
 use natterjack_projection::{ReplayError, TABLES, apply, rebuild, verify};
-use natterjack_readmodel::{Page, messages};
+use natterjack_readmodel::messages::{self, From};
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
 };
 
 use crate::{
-    script::{self, Step, created, entries, posted, room},
+    script::{self, Step, created, entries, posted, room, user},
     world::{EPOCH, STREAM, World},
 };
 
@@ -126,8 +126,10 @@ async fn readers_and_their_prepared_statements_live_through_a_swap() {
     let world = World::new().await;
     world.apply_all(&entries(&chatter(9)), 5).await;
     let client = world.front.get().await.unwrap();
-    let read =
-        async || messages::history(&client, room(0), Page::default()).await.unwrap().unwrap().items.len();
+    let read = async || {
+        let page = messages::history(&client, room(0), user(0), From::Cursor(None), None).await;
+        page.unwrap().unwrap().items.len()
+    };
     // Often enough for Postgres to keep a plan.
     for _ in 0..8 {
         assert_eq!(read().await, 9);

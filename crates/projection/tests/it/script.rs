@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use natterjack_domain::{
-    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room, user,
+    AttachmentId, ClientId, EventId, MessageBody, MessageId, Reason, RoomId, RoomName, UserId, Visibility,
+    attachment::{Attachment, AttachmentKind},
+    message::{self, Emoji, Forwarded, Mentions, Posted},
+    room, user,
 };
 use natterjack_eventlog::Subject;
 use natterjack_projection::Entry;
@@ -57,6 +60,40 @@ pub enum Step {
         by: u8,
         mid: u8,
     },
+    /// A message that bears more than words.
+    Said {
+        room: u8,
+        by: u8,
+        mid: u8,
+        thread: Option<u8>,
+        named: Vec<u8>,
+        all: bool,
+    },
+    /// An edit that says whom it calls.
+    Reworded {
+        room: u8,
+        by: u8,
+        mid: u8,
+        named: Vec<u8>,
+    },
+    Deleted {
+        room: u8,
+        by: u8,
+        mid: u8,
+    },
+    Reacted {
+        room: u8,
+        by: u8,
+        mid: u8,
+        emoji: u8,
+        on: bool,
+    },
+    Pinned {
+        room: u8,
+        by: u8,
+        mid: u8,
+        on: bool,
+    },
     Registered {
         user: u8,
         username: String,
@@ -86,6 +123,18 @@ pub enum Step {
 
 pub fn posted(room: u8, by: u8, mid: u8, body: &str) -> Step {
     Step::Posted { room, by, mid, body: body.into(), reply_to: None }
+}
+
+pub fn reply(room: u8, by: u8, mid: u8, thread: u8) -> Step {
+    Step::Said { room, by, mid, thread: Some(thread), named: vec![], all: false }
+}
+
+pub fn reacted(room: u8, by: u8, mid: u8, emoji: u8, on: bool) -> Step {
+    Step::Reacted { room, by, mid, emoji, on }
+}
+
+pub fn emoji(n: u8) -> Emoji {
+    Emoji::parse(&format!(":e{n}:")).unwrap()
 }
 
 pub fn edited(room: u8, by: u8, mid: u8, body: &str) -> Step {
@@ -150,11 +199,55 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
         Step::Posted { room: r, by, mid: m, body, reply_to } => {
             let (body, reply_to) = (text(body), reply_to.map(mid));
             let cid = ClientId::from_uuid(Uuid::from_u128(u128::from(*m)));
-            let event = message::Event::Posted { id: mid(*m), by: user(*by), cid, body, reply_to };
-            (Subject::timeline(room(*r)), mid(*m).into(), Fact::Message(event))
+            let posted = Posted { reply_to, ..Posted::plain(mid(*m), user(*by), cid, body) };
+            let fact = Fact::Message(message::Event::Posted(posted));
+            (Subject::timeline(room(*r)), mid(*m).into(), fact)
         }
         Step::Edited { room: r, by, mid: m, body } => {
-            let event = message::Event::Edited { id: mid(*m), by: user(*by), body: text(body) };
+            let (mentions, meta) = (Mentions::default(), None);
+            let event =
+                message::Event::Edited { id: mid(*m), by: user(*by), body: text(body), mentions, meta };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Said { room: r, by, mid: m, thread, named, all } => {
+            let cid = ClientId::from_uuid(Uuid::from_u128(u128::from(*m)));
+            let posted = Posted {
+                thread: thread.map(mid),
+                mentions: mentions(named, *all),
+                meta: serde_json::from_str(r#"{"sticker":"frog"}"#).unwrap(),
+                forwarded: Some(Forwarded { room: room(7), mid: mid(7), author: user(7) }),
+                attachments: vec![attachment()],
+                ..Posted::plain(mid(*m), user(*by), cid, text("more than words"))
+            };
+            let fact = Fact::Message(message::Event::Posted(posted));
+            (Subject::timeline(room(*r)), mid(*m).into(), fact)
+        }
+        Step::Reworded { room: r, by, mid: m, named } => {
+            let event = message::Event::Edited {
+                id: mid(*m),
+                by: user(*by),
+                body: text("in other words"),
+                mentions: mentions(named, true),
+                meta: serde_json::from_str(r#"{"code":[1,2]}"#).unwrap(),
+            };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Deleted { room: r, by, mid: m } => {
+            let reason = Some(Reason::parse("spam").unwrap());
+            let event = message::Event::Deleted { id: mid(*m), by: user(*by), reason };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Reacted { room: r, by, mid: m, emoji: e, on } => {
+            let event = message::Event::Reacted { id: mid(*m), by: user(*by), emoji: emoji(*e), on: *on };
+            (Subject::timeline(room(*r)), id, Fact::Message(event))
+        }
+        Step::Pinned { room: r, by, mid: m, on } => {
+            let (message, by) = (mid(*m), user(*by));
+            let event = if *on {
+                message::Event::Pinned { id: message, by }
+            } else {
+                message::Event::Unpinned { id: message, by }
+            };
             (Subject::timeline(room(*r)), id, Fact::Message(event))
         }
         Step::Recalled { room: r, by, mid: m } | Step::Forged { room: r, by, mid: m } => {
@@ -173,6 +266,25 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
     }
 }
 
+fn mentions(named: &[u8], all: bool) -> Mentions {
+    Mentions::new(named.iter().map(|n| user(*n)).collect(), all, false).unwrap()
+}
+
+fn attachment() -> Attachment {
+    Attachment {
+        id: AttachmentId::from_uuid(Uuid::from_u128(0x4000)),
+        kind: AttachmentKind::File,
+        name: "notes.txt".into(),
+        mime: "text/plain".into(),
+        size: 7,
+        width: None,
+        height: None,
+        duration_ms: None,
+        waveform: vec![],
+        blur: None,
+    }
+}
+
 /// Few rooms, people and messages, so that steps meet.
 pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let (r, u, m) = (|| 0u8..3, || 0u8..4, || 0u8..6);
@@ -182,11 +294,20 @@ pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(room, by, members, private)| Step::Created { room, by, members, private }),
         2 => (r(), u()).prop_map(|(room, user)| Step::Joined { room, user }),
         2 => (r(), u()).prop_map(|(room, user)| Step::Left { room, user }),
-        6 => (r(), u(), m(), text(), prop::option::of(m())).prop_map(|(room, by, mid, body, reply_to)| {
+        8 => (r(), u(), m(), text(), prop::option::of(m())).prop_map(|(room, by, mid, body, reply_to)| {
             Step::Posted { room, by, mid, body, reply_to }
         }),
         4 => (r(), u(), m(), text()).prop_map(|(room, by, mid, body)| Step::Edited { room, by, mid, body }),
         2 => (r(), u(), m()).prop_map(|(room, by, mid)| Step::Recalled { room, by, mid }),
+        4 => (r(), u(), m(), prop::option::of(m()), prop::collection::vec(u(), 0..3), any::<bool>()).prop_map(
+            |(room, by, mid, thread, named, all)| Step::Said { room, by, mid, thread, named, all }
+        ),
+        2 => (r(), u(), m(), prop::collection::vec(u(), 0..3))
+            .prop_map(|(room, by, mid, named)| Step::Reworded { room, by, mid, named }),
+        1 => (r(), u(), m()).prop_map(|(room, by, mid)| Step::Deleted { room, by, mid }),
+        6 => (r(), u(), m(), 0u8..3, any::<bool>())
+            .prop_map(|(room, by, mid, emoji, on)| Step::Reacted { room, by, mid, emoji, on }),
+        3 => (r(), u(), m(), any::<bool>()).prop_map(|(room, by, mid, on)| Step::Pinned { room, by, mid, on }),
         1 => (u(), text()).prop_map(|(user, username)| Step::Registered { user, username }),
         2 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Read { user, room, seq }),
         1 => r().prop_map(|room| Step::Garbage { room }),

@@ -41,7 +41,7 @@ fn posted(room: RoomId, n: usize) -> NewEvent {
     let (by, cid) = (UserId::random(), ClientId::random());
     let id = MessageId::derive(room, by, cid);
     let body = MessageBody::parse(&n.to_string(), 100).unwrap();
-    let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+    let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
     NewEvent::new(Subject::timeline(room), EventId::from(id), &fact)
 }
 

@@ -5,6 +5,7 @@
 mod accounts;
 mod bad_input;
 mod contract;
+mod conversation;
 mod following;
 mod log;
 mod messages;

@@ -150,7 +150,7 @@ async fn who_missed_more_than_is_read_at_once_gets_all_of_it_from_either_store()
         let (by, cid) = (UserId::random(), ClientId::random());
         let id = MessageId::derive(room, by, cid);
         let body = MessageBody::parse(&n.to_string(), 100).unwrap();
-        let posted = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+        let posted = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
         let post = async |room| {
             let event = NewEvent::new(Subject::timeline(room), EventId::random(), &posted);
             log.append(event).await.unwrap().seq

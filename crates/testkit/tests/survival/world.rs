@@ -55,7 +55,7 @@ pub fn posted(room: RoomId, by: UserId, text: &str) -> NewEvent {
     let cid = ClientId::random();
     let id = MessageId::derive(room, by, cid);
     let body = MessageBody::parse(text, 8_000).unwrap();
-    let fact = Fact::Message(message::Event::Posted { id, by, cid, body, reply_to: None });
+    let fact = Fact::Message(message::Event::Posted(message::Posted::plain(id, by, cid, body)));
     NewEvent::new(Subject::timeline(room), id.into(), &fact)
 }
 
