@@ -45,7 +45,8 @@ impl Marsh {
             let room = *self.rooms.choose(&mut self.rng).unwrap();
             let cid = ClientId::random();
             let change = self.posted.choose(&mut self.rng).cloned();
-            let (who, frame) = match (self.rng.random_range(0..10), change) {
+            let ada = self.people[0].user;
+            let (who, frame) = match (self.rng.random_range(0..15), change) {
                 (0..2, Some((who, room, mid))) => (
                     who,
                     json!({ "t": "edit", "id": 1, "room": room, "mid": mid, "cid": cid, "body": format!("edit {step}") }),
@@ -57,6 +58,30 @@ impl Marsh {
                     let way = if self.rng.random_bool(0.5) { "join" } else { "leave" };
                     self.people[who].post(&format!("{front}/v1/rooms/{room}/{way}"), Value::Null).await;
                     continue;
+                }
+                (4 | 5, Some((_, room, mid))) => {
+                    let on = self.rng.random_bool(0.7);
+                    let react = json!({ "t": "react", "id": 1, "room": room, "mid": mid, "cid": cid, "emoji": "🐸", "on": on });
+                    (who, react)
+                }
+                (6, Some((_, room, mid))) => {
+                    let kind = if self.rng.random_bool(0.7) { "pin" } else { "unpin" };
+                    (0, json!({ "t": kind, "id": 1, "room": room, "mid": mid, "cid": cid }))
+                }
+                (7, Some((_, room, mid))) => {
+                    let body = format!("reply {step}");
+                    (
+                        who,
+                        json!({ "t": "send", "id": 1, "room": room, "cid": cid, "body": body, "thread": mid }),
+                    )
+                }
+                (8, _) => {
+                    let mentions = json!({ "users": [ada] });
+                    let body = format!("call {step}");
+                    (
+                        who,
+                        json!({ "t": "send", "id": 1, "room": room, "cid": cid, "body": body, "mentions": mentions }),
+                    )
                 }
                 _ => (
                     who,
@@ -120,27 +145,75 @@ impl Kept {
                     "id": event["id"], "room": frame["room"], "seq": seq, "author": event["by"], "cid": event["cid"],
                     "body": event["body"], "posted_at": ts,
                 });
-                if !event["reply_to"].is_null() {
-                    message["reply_to"] = event["reply_to"].clone();
+                for field in ["reply_to", "mentions"] {
+                    if !event[field].is_null() {
+                        message[field] = event[field].clone();
+                    }
                 }
-                self.messages.push(message);
+                if event["thread"].is_null() {
+                    self.messages.push(message);
+                } else {
+                    self.replied(&event["thread"], &event["by"], seq, ts);
+                }
             }
             kind => {
                 let message = self.messages.iter_mut().find(|m| m["id"] == event["mid"]);
-                let Some(message) =
-                    message.filter(|m| m["author"] == event["by"] && m["recalled_at"].is_null())
-                else {
-                    return;
-                };
-                if kind == "message.edited" {
-                    message["body"] = event["body"].clone();
-                    message["edited_at"] = ts.clone();
-                } else {
-                    message.as_object_mut().unwrap().remove("body");
-                    message["recalled_at"] = ts.clone();
+                if let Some(message) = message.filter(|m| m["recalled_at"].is_null()) {
+                    change(message, kind, event, seq, ts);
                 }
             }
         }
+    }
+
+    fn replied(&mut self, first: &Value, by: &Value, seq: u64, ts: &Value) {
+        let Some(first) = self.messages.iter_mut().find(|m| m["id"] == *first) else { return };
+        let thread = &mut first["replies"];
+        if thread.is_null() {
+            *thread = json!({ "count": 0, "participants": [] });
+        }
+        thread["count"] = json!(thread["count"].as_u64().unwrap() + 1);
+        (thread["last_seq"], thread["last_at"]) = (json!(seq), ts.clone());
+        let participants = thread["participants"].as_array_mut().unwrap();
+        if participants.len() < 5 && !participants.contains(by) {
+            participants.push(by.clone());
+        }
+    }
+}
+
+/// What becomes of a message that is not gone. Few enough react, all with the same emoji, for a page to name all of them.
+fn change(message: &mut Value, kind: &str, event: &Value, seq: u64, ts: &Value) {
+    let by = &event["by"];
+    let is_author = message["author"] == *by;
+    match kind {
+        "message.edited" if is_author => {
+            message["body"] = event["body"].clone();
+            (message["edited_at"], message["edited_seq"]) = (ts.clone(), json!(seq));
+            message.as_object_mut().unwrap().remove("mentions");
+        }
+        "message.recalled" if is_author => {
+            for field in ["body", "mentions", "reactions", "pinned"] {
+                message.as_object_mut().unwrap().remove(field);
+            }
+            message["recalled_at"] = ts.clone();
+        }
+        "message.pinned" => message["pinned"] = json!({ "by": by, "at": ts }),
+        "message.unpinned" => {
+            message.as_object_mut().unwrap().remove("pinned");
+        }
+        "message.reacted" => {
+            let mut users = message["reactions"][0]["users"].as_array().cloned().unwrap_or_default();
+            users.retain(|user| user != by);
+            if event["on"] == true {
+                users.push(by.clone());
+            }
+            let count = users.len();
+            let reaction = json!([{ "emoji": event["emoji"], "count": count, "users": users, "me": false }]);
+            message.as_object_mut().unwrap().remove("reactions");
+            if count > 0 {
+                message["reactions"] = reaction;
+            }
+        }
+        _ => {}
     }
 }
 
