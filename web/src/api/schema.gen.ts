@@ -106,6 +106,81 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/messages/{message}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A message of a room of mine. Its `ETag` is its version: the sequence of its last edit, 0 where there was none. */
+        get: operations["message"];
+        put?: never;
+        post?: never;
+        /** Recalls a message of mine; deletes somebody else's, or one of mine that is too old to be recalled, where I may. */
+        delete: operations["remove"];
+        options?: never;
+        head?: never;
+        /**
+         * Edits a message of mine, as the frame `edit` does. With `If-Match`, only if it is that version still, as far as the log
+         *     has told this node.
+         */
+        patch: operations["edit"];
+        trace?: never;
+    };
+    "/v1/messages/{message}/edits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a message said, the newest words first. */
+        get: operations["edits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/messages/{message}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Pins a message to its room. Doing so twice is no error. */
+        put: operations["pin"];
+        post?: never;
+        /** Unpins a message. Doing so twice is no error. */
+        delete: operations["unpin"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/messages/{message}/reactions/{emoji}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Reacts to a message. Doing so twice is no error. */
+        put: operations["react"];
+        post?: never;
+        /** Takes a reaction back. Doing so twice is no error. */
+        delete: operations["unreact"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rooms": {
         parameters: {
             query?: never;
@@ -240,8 +315,66 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page of a room's messages, oldest first. The first page holds the newest; `next` leads to older ones. */
+        /**
+         * A page of a room's messages, oldest first; replies in threads are left out. The first page holds the newest; `next` leads
+         *     to older ones, `newer` to newer ones. At most one of `cursor`, `after` and `around`.
+         */
         get: operations["history"];
+        put?: never;
+        /** Says something, as the frame `send` does. With an `Idempotency-Key` a repeat, whatever its body, is the same message. */
+        post: operations["send"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/pins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The pinned messages of a room, the one that was pinned last first. */
+        get: operations["pins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/threads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The threads of a room, by the messages that began them, the one that was replied to last first. */
+        get: operations["threads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/threads/{message}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A thread: the message that began it, and a page of its replies, oldest first. The first page holds the newest; `next`
+         *     leads to older ones.
+         */
+        get: operations["thread"];
         put?: never;
         post?: never;
         delete?: never;
@@ -291,6 +424,40 @@ export interface components {
         AddMemberRequest: {
             user: components["schemas"]["UserId"];
         };
+        /** @description Plain values, filled in by the server once, when the message is sent: they are the same for ever after. */
+        Attachment: {
+            /** @description What to show until the image is there. */
+            blur?: string | null;
+            /** Format: int64 */
+            duration_ms?: number | null;
+            /** Format: int32 */
+            height?: number | null;
+            id: components["schemas"]["AttachmentId"];
+            kind: components["schemas"]["AttachmentKind"];
+            /** @description Its media type, by its content. */
+            mime: string;
+            /** @description The file's name, without a path. */
+            name: string;
+            /**
+             * Format: int64
+             * @description In bytes.
+             */
+            size: number;
+            /** @description How loud it is, in equal steps of time. */
+            waveform?: number[];
+            /**
+             * Format: int32
+             * @description In pixels.
+             */
+            width?: number | null;
+        };
+        /**
+         * Format: uuid
+         * @description A file that a message may bear.
+         */
+        AttachmentId: string;
+        /** @enum {string} */
+        AttachmentKind: "image" | "video" | "voice" | "file";
         /**
          * Format: uuid
          * @description What a client calls its own request, so that a repeat of it is recognised.
@@ -302,6 +469,36 @@ export interface components {
             /** @description 1–80 characters. */
             name: string;
             visibility: components["schemas"]["Visibility"];
+        };
+        Deleted: {
+            at: string;
+            by: components["schemas"]["UserId"];
+            reason?: string | null;
+        };
+        /** @description A message before the server has looked at it. */
+        Draft: {
+            /** @description Files that were uploaded before, at most 10. */
+            attachments?: components["schemas"]["AttachmentId"][];
+            /** @description May be missing where the message bears attachments or `meta`; has to be where it is `forwarded`. */
+            body?: string;
+            forwarded?: components["schemas"]["Original"] | null;
+            mentions?: components["schemas"]["Mentioned"] | null;
+            /** @description Structured content: an object of at most 4,096 bytes and 8 levels. */
+            meta?: Record<string, never> | null;
+            reply_to?: components["schemas"]["MessageId"] | null;
+            thread?: components["schemas"]["MessageId"] | null;
+        };
+        /** @description What a message is to say from now on. Mentions and meta that it does not repeat are gone. */
+        EditRequest: {
+            body: string;
+            mentions?: components["schemas"]["Mentioned"] | null;
+            meta?: Record<string, never> | null;
+        };
+        /** @description Where a message was first said, and by whom. */
+        Forwarded: {
+            author: components["schemas"]["UserId"];
+            mid: components["schemas"]["MessageId"];
+            room: components["schemas"]["RoomId"];
         };
         LoginRequest: {
             /** @description User name or e-mail address. */
@@ -318,33 +515,86 @@ export interface components {
             user: components["schemas"]["UserId"];
             username: string;
         };
+        /** @description Whom a message calls. */
+        Mentioned: {
+            /** @description Everybody in the room. */
+            all?: boolean | null;
+            /** @description Everybody in the room who is online. */
+            here?: boolean | null;
+            /** @description At most 50 members of the room. */
+            users?: components["schemas"]["UserId"][] | null;
+        };
+        /** @description Whom a message calls. */
+        Mentions: {
+            /** @description Everybody in the room. */
+            all?: boolean;
+            /** @description Everybody in the room who is online. */
+            here?: boolean;
+            users?: components["schemas"]["UserId"][];
+        };
         Message: {
+            attachments?: components["schemas"]["Attachment"][] | null;
             author: components["schemas"]["UserId"];
-            /** @description Missing when the message was recalled. */
+            /** @description Missing when the message was recalled or deleted; empty when it says something without words. */
             body?: string | null;
             cid: components["schemas"]["ClientId"];
+            deleted?: components["schemas"]["Deleted"] | null;
             /** @description Time of the last edit that counts. */
             edited_at?: string | null;
+            /**
+             * Format: int64
+             * @description Sequence of that edit: the message's version.
+             */
+            edited_seq?: number | null;
+            forwarded?: components["schemas"]["Forwarded"] | null;
             id: components["schemas"]["MessageId"];
+            mentions?: components["schemas"]["Mentions"] | null;
+            meta?: Record<string, never> | null;
+            pinned?: components["schemas"]["Pinned"] | null;
             /** @description RFC 3339, UTC. */
             posted_at: string;
+            /** @description In the order in which each was used first. */
+            reactions?: components["schemas"]["Reaction"][] | null;
+            /** @description When its author took it back. */
             recalled_at?: string | null;
+            replies?: components["schemas"]["ThreadSummary"] | null;
             reply_to?: components["schemas"]["MessageId"] | null;
             room: components["schemas"]["RoomId"];
             /** Format: int64 */
             seq: number;
+            thread?: components["schemas"]["MessageId"] | null;
+        };
+        /** @description A change of a message was stored. */
+        MessageChanged: {
+            id: components["schemas"]["MessageId"];
+            position?: components["schemas"]["Position"] | null;
+            room: components["schemas"]["RoomId"];
         };
         /**
          * Format: uuid
          * @description A message.
          */
         MessageId: string;
-        /** @description A page of history, oldest message first. */
+        /** @description A page of history, oldest message first. Replies in threads are left out. */
         MessageList: {
             as_of: components["schemas"]["Position"];
             items: components["schemas"]["Message"][];
+            /** @description Leads to the page of newer messages; missing where the page holds the newest. */
+            newer?: string | null;
             /** @description Leads to the page of older messages; missing at the beginning of the room. */
             next?: string | null;
+        };
+        /** @description A message was stored; `position` is where. */
+        MessageSent: {
+            cid: components["schemas"]["ClientId"];
+            id: components["schemas"]["MessageId"];
+            position: components["schemas"]["Position"];
+            room: components["schemas"]["RoomId"];
+        };
+        /** @description The message to forward. */
+        Original: {
+            mid: components["schemas"]["MessageId"];
+            room: components["schemas"]["RoomId"];
         };
         Person: {
             id: components["schemas"]["UserId"];
@@ -355,6 +605,15 @@ export interface components {
             items: components["schemas"]["Person"][];
             /** @description Passed as `cursor`, gives the next page; missing on the last one. */
             next?: string | null;
+        };
+        /** @description The pinned messages of a room, the one that was pinned last first: at most 100. */
+        PinList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Message"][];
+        };
+        Pinned: {
+            at: string;
+            by: components["schemas"]["UserId"];
         };
         /** @description A place in a stream. Sequences of different epochs cannot be compared. */
         Position: {
@@ -381,6 +640,15 @@ export interface components {
             title: string;
             /** @description `urn:natterjack:error:<name>`. */
             type: string;
+        };
+        Reaction: {
+            /** Format: int64 */
+            count: number;
+            emoji: string;
+            /** @description Whether the asker is one of them. */
+            me: boolean;
+            /** @description The first ten of them. */
+            users: components["schemas"]["UserId"][];
         };
         RefreshRequest: {
             refresh_token: string;
@@ -439,11 +707,52 @@ export interface components {
          * @description One login on one device; the family of its refresh tokens.
          */
         SessionId: string;
+        /** @description A thread: the message that began it, and a page of its replies, oldest first. */
+        Thread: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Message"][];
+            /** @description Leads to the page of older replies; missing at the beginning of the thread. */
+            next?: string | null;
+            root: components["schemas"]["Message"];
+        };
+        /** @description The messages of a room that began threads, the one that was replied to last first. */
+        ThreadList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Message"][];
+            next?: string | null;
+        };
+        ThreadSummary: {
+            /**
+             * Format: int64
+             * @description Replies ever posted, recalled ones too.
+             */
+            count: number;
+            last_at: string;
+            /** Format: int64 */
+            last_seq: number;
+            /** @description The first five people who replied. */
+            participants: components["schemas"]["UserId"][];
+        };
         /**
          * Format: uuid
          * @description A person's account.
          */
         UserId: string;
+        /** @description What a message said, from `seq` on. */
+        Version: {
+            at: string;
+            body: string;
+            mentions?: components["schemas"]["Mentions"] | null;
+            meta?: Record<string, never> | null;
+            /** Format: int64 */
+            seq: number;
+        };
+        /** @description What a message said, the newest version first; one version when it was never edited, none when it is gone. */
+        VersionList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Version"][];
+            next?: string | null;
+        };
         /**
          * @description Who can find and join a room.
          * @enum {string}
@@ -457,17 +766,32 @@ export interface components {
     pathItems: never;
 }
 export type AddMemberRequest = components['schemas']['AddMemberRequest'];
+export type Attachment = components['schemas']['Attachment'];
+export type AttachmentId = components['schemas']['AttachmentId'];
+export type AttachmentKind = components['schemas']['AttachmentKind'];
 export type ClientId = components['schemas']['ClientId'];
 export type CreateRoomRequest = components['schemas']['CreateRoomRequest'];
+export type Deleted = components['schemas']['Deleted'];
+export type Draft = components['schemas']['Draft'];
+export type EditRequest = components['schemas']['EditRequest'];
+export type Forwarded = components['schemas']['Forwarded'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type LoginResponse = components['schemas']['LoginResponse'];
+export type Mentioned = components['schemas']['Mentioned'];
+export type Mentions = components['schemas']['Mentions'];
 export type Message = components['schemas']['Message'];
+export type MessageChanged = components['schemas']['MessageChanged'];
 export type MessageId = components['schemas']['MessageId'];
 export type MessageList = components['schemas']['MessageList'];
+export type MessageSent = components['schemas']['MessageSent'];
+export type Original = components['schemas']['Original'];
 export type Person = components['schemas']['Person'];
 export type PersonList = components['schemas']['PersonList'];
+export type PinList = components['schemas']['PinList'];
+export type Pinned = components['schemas']['Pinned'];
 export type Position = components['schemas']['Position'];
 export type Problem = components['schemas']['Problem'];
+export type Reaction = components['schemas']['Reaction'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
 export type RegisterRequest = components['schemas']['RegisterRequest'];
 export type RoomChanged = components['schemas']['RoomChanged'];
@@ -475,7 +799,12 @@ export type RoomId = components['schemas']['RoomId'];
 export type RoomList = components['schemas']['RoomList'];
 export type RoomSummary = components['schemas']['RoomSummary'];
 export type SessionId = components['schemas']['SessionId'];
+export type Thread = components['schemas']['Thread'];
+export type ThreadList = components['schemas']['ThreadList'];
+export type ThreadSummary = components['schemas']['ThreadSummary'];
 export type UserId = components['schemas']['UserId'];
+export type Version = components['schemas']['Version'];
+export type VersionList = components['schemas']['VersionList'];
 export type Visibility = components['schemas']['Visibility'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -687,6 +1016,365 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    message: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+                /** @description Wait until the answer reflects this sequence of the room's stream; only with `room`. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+                /** @description Why somebody else's message is deleted; at most 500 characters. */
+                reason?: string;
+            };
+            header?: {
+                /** @description At most 128 bytes. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+            };
+            header?: {
+                /** @description The `ETag` of the message. */
+                "If-Match"?: string | null;
+                /** @description At most 128 bytes. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EditRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edits: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known. */
+                room?: components["schemas"]["RoomId"];
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream; only with `room`. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pin: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+            };
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unpin: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+            };
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    react: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+            };
+            header?: never;
+            path: {
+                message: string;
+                emoji: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unreact: {
+        parameters: {
+            query?: {
+                /** @description The message's room, where it is known: the message is found even before the read models know it. */
+                room?: components["schemas"]["RoomId"];
+            };
+            header?: never;
+            path: {
+                message: string;
+                emoji: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -1095,6 +1783,10 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: string;
+                /** @description Messages that follow this sequence. */
+                after?: number;
+                /** @description Messages about this one: its id or its sequence. Of a reply, about the message that began its thread. */
+                around?: string;
                 /** @description 1–200 (brought into that range), 50 when missing. */
                 limit?: number;
                 /** @description Wait until the answer reflects this sequence of the room's stream. */
@@ -1114,6 +1806,185 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MessageList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    send: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description At most 128 bytes. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Draft"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageSent"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pins: {
+        parameters: {
+            query?: {
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    thread: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Thread"];
                 };
             };
             /** @description The request cannot be met as it is. */

@@ -150,7 +150,7 @@ export class ServedSocket extends FakeSocket {
     if (frame.t === 'hello') this.#tell(welcome({ user: this.user }));
     else if (frame.t === 'sub') this.#subscribe(frame);
     else if (frame.t === 'send') {
-      const event = this.server.post(frame.room, this.user, frame.body, frame.cid);
+      const event = this.server.post(frame.room, this.user, frame.body ?? '', frame.cid);
       this.#tell({ t: 'ok', id: frame.id, seq: event.seq, mid: event.e!.id });
     } else if (frame.t === 'edit') {
       const event = this.server.append(frame.room, this.user, { type: 'message.edited', mid: frame.mid, body: frame.body } as Body);
