@@ -45,6 +45,10 @@ impl Kind {
         }
     }
 
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// Whether it is between the people that it was made for, who stay as they are.
     pub const fn is_direct(self) -> bool {
         matches!(self, Self::Direct | Self::GroupDirect)
@@ -61,6 +65,10 @@ impl Role {
             Self::Moderator => "moderator",
             Self::Member => "member",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 

@@ -53,6 +53,15 @@ pub struct Facts {
     pub deleted: bool,
 }
 
+/// What holds for one person in a room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub role: Option<Role>,
+    /// Until when, whether that is over or not; for good without a time.
+    pub muted: Option<Option<u64>>,
+    pub banned: Option<Option<u64>>,
+}
+
 /// A way in for whoever knows its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invite {
@@ -226,6 +235,30 @@ impl Invite {
 }
 
 impl Room {
+    /// A room of which only these people are known: enough to fold events that concern them.
+    pub fn partial(facts: Facts, people: impl IntoIterator<Item = (UserId, Standing)>) -> Self {
+        let mut room = Self { facts: Some(facts), ..Self::default() };
+        for (user, Standing { role, muted, banned }) in people {
+            room.members.extend(role.map(|role| (user, role)));
+            room.mutes.extend(muted.map(|until| (user, until)));
+            room.bans.extend(banned.map(|until| (user, until)));
+        }
+        room
+    }
+
+    pub fn standing(&self, user: UserId) -> Standing {
+        Standing {
+            role: self.role(user),
+            muted: self.mutes.get(&user).copied(),
+            banned: self.bans.get(&user).copied(),
+        }
+    }
+
+    /// What it is or was, if it was ever created.
+    pub fn record(&self) -> Option<&Facts> {
+        self.facts.as_ref()
+    }
+
     /// What it is; nothing when it was never created, or deleted.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_ref().filter(|facts| !facts.deleted)
@@ -255,6 +288,10 @@ impl Room {
     pub fn mute(&self, user: UserId, now: u64) -> Option<Option<u64>> {
         let mute = self.mutes.get(&user).copied().filter(|until| holds(*until, now))?;
         (self.role(user) != Some(Role::Owner)).then_some(mute)
+    }
+
+    pub fn invites(&self) -> impl Iterator<Item = (InviteId, &Invite)> {
+        self.invites.iter().map(|(id, invite)| (*id, invite))
     }
 
     pub fn invite(&self, invite: InviteId) -> Option<&Invite> {
@@ -303,7 +340,7 @@ impl Room {
     }
 
     /// Folds one event. What makes no sense changes nothing, so that every reader of the log draws the same conclusion
-    /// from it: events of a room that was never created or is deleted, a second creation, the joining of one who
+    /// from it: events of a room that was never created or is deleted or direct, a second creation, the joining of one who
     /// is in it or is banned for good, a role for one who is not, the owner's removal by others, a room handed over by
     /// another than its owner.
     pub fn apply(&mut self, event: &Event) {
@@ -311,7 +348,8 @@ impl Room {
             self.facts = Some(Facts::new(*by, *kind, name.clone(), *visibility));
             self.members = members.iter().map(|member| (*member, Role::Member)).collect();
         }
-        let Some(facts) = self.facts.as_mut().filter(|facts| !facts.deleted) else { return };
+        let stands = |facts: &&mut Facts| !facts.deleted && !facts.kind.is_direct();
+        let Some(facts) = self.facts.as_mut().filter(stands) else { return };
         match event {
             Event::Created { .. } => {}
             Event::Changed { changes, .. } => facts.change(changes),

@@ -142,6 +142,7 @@ impl From<Refusal> for Fault {
         match refusal {
             Refusal::Rejected(rejection) => rejection.into(),
             Refusal::CutOff(cut_off) => cut_off.into(),
+            Refusal::TooSoon(wait) => Self::from(ErrorCode::SlowMode).retry_after(wait),
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use natterjack_domain::{RoomId, room::Room};
+use natterjack_domain::{MessageId, RoomId, UserId, room::Room};
 use natterjack_eventlog::{Event, FollowError, Heads, ReadError, Subject, Topic};
 use natterjack_identity::Clock;
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +27,7 @@ mod fanout;
 mod feed;
 mod followed;
 mod handle;
+mod pace;
 mod repair;
 mod replay;
 mod tail;
@@ -38,7 +39,10 @@ pub use followed::{Followed, Place};
 pub use handle::{CutOff, Handle, Refusal, now_ms};
 pub use tail::Tail;
 
-use self::feed::Feeds;
+use self::{
+    feed::Feeds,
+    pace::{Pace, Spoken, stored_at},
+};
 use crate::{
     config::HubConfig,
     outside::{HashMap, Log},
@@ -181,6 +185,24 @@ impl Hub {
         opening
     }
 
+    /// Holds a member to the slow mode of a room that has one. What was said before this front served the room is looked up
+    /// once; where Postgres is away, it is let go.
+    pub async fn pace(&self, handle: &Handle, user: UserId, mid: MessageId) -> Result<(), Refusal> {
+        let every = handle.pace.every_ms();
+        if every == 0 || handle.may_hurry(user) {
+            return Ok(());
+        }
+        if handle.served_since + every > now_ms(&self.0.clock)
+            && !handle.pace.knows(user)
+            && let Ok(Some((mid, posted_at))) = self.0.store.last_post(handle.room_id, user).await
+            && let Some(at) = stored_at(&posted_at)
+        {
+            handle.pace.note(user, Spoken { at, mid });
+        }
+        let spoken = handle.pace.speak(user, mid, now_ms(&self.0.clock));
+        spoken.map_err(|left_ms| Refusal::TooSoon(Duration::from_millis(left_ms)))
+    }
+
     fn forget(&self, handle: &Arc<Handle>) {
         let mut rooms = self.0.rooms.lock();
         let current = rooms.get(&handle.room_id).and_then(opened);
@@ -216,8 +238,11 @@ impl Hub {
             beyond_tail: tokio::sync::Mutex::default(),
             log: inner.log.clone(),
             clock: inner.clock.clone(),
+            pace: Pace::default(),
+            served_since: now_ms(&inner.clock),
             whole_since: AtomicU64::new(connection),
         });
+        handle.keep_pace();
         let actor = actor::Actor {
             hub: self.clone(),
             handle: handle.clone(),

@@ -10,6 +10,7 @@ mod fault;
 pub mod fuzzing;
 mod hub;
 mod identity;
+mod invites;
 mod limit;
 mod messages;
 pub mod metrics;

@@ -27,6 +27,8 @@ use utoipa_swagger_ui::SwaggerUi;
 mod auth;
 mod events;
 mod extract;
+mod invites;
+mod members;
 mod messages;
 mod observe;
 mod people;
@@ -86,10 +88,12 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(people::person))
         .routes(routes!(rooms::list, rooms::create))
         .routes(routes!(rooms::public))
-        .routes(routes!(rooms::room))
+        .routes(routes!(rooms::open_direct))
+        .routes(routes!(rooms::room, rooms::change, rooms::delete))
+        .routes(routes!(rooms::archive))
+        .routes(routes!(rooms::restore))
         .routes(routes!(rooms::join))
         .routes(routes!(rooms::leave))
-        .routes(routes!(rooms::members, rooms::add_member))
         .routes(routes!(messages::history, messages::send))
         .routes(routes!(messages::pins))
         .routes(routes!(messages::threads))
@@ -98,6 +102,17 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(messages::edits))
         .routes(routes!(messages::react, messages::unreact))
         .routes(routes!(messages::pin, messages::unpin))
+        .routes(routes!(rooms::audit))
+        .routes(routes!(members::list, members::add))
+        .routes(routes!(members::remove))
+        .routes(routes!(members::set_role))
+        .routes(routes!(members::mutes))
+        .routes(routes!(members::mute, members::unmute))
+        .routes(routes!(members::bans))
+        .routes(routes!(members::ban, members::unban))
+        .routes(routes!(invites::list, invites::create))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::preview, invites::join))
         .routes(routes!(events::events))
 }
 
@@ -157,7 +172,7 @@ fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
 fn cors(config: &HttpConfig) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(config.cors_origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

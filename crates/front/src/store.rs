@@ -161,6 +161,15 @@ impl Store {
         self.query(async |c| messages::pin_count(&c, room).await).await
     }
 
+    /// The last message of somebody in a room, if it is among its newest, and when it was posted.
+    pub async fn last_post(
+        &self,
+        room: RoomId,
+        author: UserId,
+    ) -> Result<Option<(MessageId, String)>, readmodel::Error> {
+        self.query(async |c| readmodel::messages::last_of(&c, room, author).await).await
+    }
+
     /// Up to where the read models reflect a stream.
     pub async fn checkpoint(&self, stream: u16) -> Result<Position, readmodel::Error> {
         self.query(async |c| readmodel::checkpoint(&c, stream).await).await

@@ -7,18 +7,19 @@ mod messages;
 mod people;
 mod rooms;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use natterjack_domain::{
     MessageId, RoomId, UserId,
     message::{self, Emoji, Message},
+    room::{Facts, Room},
 };
 use natterjack_wire::Fact;
 
 pub use self::{
     messages::{Content, Gone, Named, NewMessage, Pin, Place, Says, Thread, Version},
     people::Person,
-    rooms::NewRoom,
+    rooms::{Membership, NewRoom, Sanction, SanctionKind},
 };
 use crate::entry::Entry;
 
@@ -35,7 +36,12 @@ pub enum Repeats {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     pub rooms: BTreeSet<RoomId>,
-    pub members: BTreeSet<(RoomId, UserId)>,
+    /// Rooms whose state changes.
+    pub states: BTreeSet<RoomId>,
+    /// What holds for these people in those rooms.
+    pub people: BTreeSet<(RoomId, UserId)>,
+    /// Rooms of which all members are concerned.
+    pub emptied: BTreeSet<RoomId>,
     pub messages: BTreeSet<(RoomId, MessageId)>,
     /// By the messages that began them.
     pub threads: BTreeSet<(RoomId, MessageId)>,
@@ -51,7 +57,7 @@ impl Keys {
             let Some(room) = entry.room() else { continue };
             keys.rooms.insert(room);
             match &entry.fact {
-                Ok(Fact::Room(event)) => keys.members.extend(event.concerns().map(|user| (room, user))),
+                Ok(Fact::Room(event)) => keys.state(room, event),
                 Ok(Fact::Message(event)) => keys.message(room, event, repeats),
                 Ok(Fact::User(_)) | Err(_) => {}
             }
@@ -90,7 +96,8 @@ impl Keys {
 #[derive(Debug, Default)]
 pub struct Known {
     pub rooms: HashMap<RoomId, Counts>,
-    pub members: HashSet<(RoomId, UserId)>,
+    /// As far as the batch's events depend on them.
+    pub states: HashMap<RoomId, Room>,
     pub messages: HashMap<(RoomId, MessageId), KnownMessage>,
     /// By room and sequence of the messages that began them.
     pub threads: HashMap<(RoomId, u64), Thread>,
@@ -142,10 +149,14 @@ pub struct Notice {
 #[derive(Debug, Default)]
 pub struct Changes {
     pub created: BTreeMap<RoomId, NewRoom>,
+    /// Of rooms that were there.
+    pub facts: BTreeMap<RoomId, Facts>,
     /// Of created rooms and of those that were there.
     pub counts: BTreeMap<RoomId, Counts>,
-    /// The sequence of the joining event, or `None` for one who is no member any more.
-    pub members: BTreeMap<(RoomId, UserId), Option<u64>>,
+    /// `None` for one who is no member any more.
+    pub members: BTreeMap<(RoomId, UserId), Option<Membership>>,
+    /// `None` for what was lifted.
+    pub sanctions: BTreeMap<(RoomId, SanctionKind, UserId), Option<Sanction>>,
     pub posted: Vec<NewMessage>,
     /// Of messages stored before, by room and sequence.
     pub edited: BTreeMap<(RoomId, u64), Content>,
@@ -194,7 +205,7 @@ impl Fold {
     /// Takes the batch's next event.
     pub fn push(&mut self, entry: &Entry) {
         match (entry.room(), entry.fact.clone()) {
-            (Some(room), Ok(Fact::Room(event))) => self.room(room, event, entry),
+            (Some(room), Ok(Fact::Room(event))) => self.room(room, &event, entry),
             (Some(room), Ok(Fact::Message(event))) => self.message(room, event, entry),
             (_, Ok(Fact::User(event))) => self.user(event, entry),
             (room, Err(error)) => {

@@ -1,11 +1,12 @@
 //! Reads the rows that a batch depends on, in whichever schema the search path names.
 
 mod messages;
+mod rooms;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use deadpool_postgres::{GenericClient, Transaction};
-use natterjack_domain::{RoomId, UserId};
+use natterjack_domain::RoomId;
 use tokio::try_join;
 use tokio_postgres::Error;
 use uuid::Uuid;
@@ -16,15 +17,15 @@ use crate::{
 };
 
 pub async fn load(work: &Transaction<'_>, keys: &Keys) -> Result<Known, Error> {
-    let (rooms, members, mut messages, threads, pins) = try_join!(
+    let (rooms, states, mut messages, threads, pins) = try_join!(
         rooms(work, keys),
-        members(work, keys),
+        Box::pin(rooms::states(work, keys)),
         messages::messages(work, keys),
         Box::pin(messages::threads(work, keys)),
         Box::pin(messages::pins(work, keys)),
     )?;
     Box::pin(messages::reactions(work, keys, &mut messages)).await?;
-    Ok(Known { rooms, members, messages, threads, pins })
+    Ok(Known { rooms, states, messages, threads, pins })
 }
 
 async fn rooms(work: &Transaction<'_>, keys: &Keys) -> Result<HashMap<RoomId, Counts>, Error> {
@@ -47,19 +48,4 @@ async fn rooms(work: &Transaction<'_>, keys: &Keys) -> Result<HashMap<RoomId, Co
         Ok((RoomId::from_uuid(row.try_get(0)?), counts))
     });
     counts.collect()
-}
-
-async fn members(work: &Transaction<'_>, keys: &Keys) -> Result<HashSet<(RoomId, UserId)>, Error> {
-    const SQL: &str = "SELECT room, user_id FROM UNNEST($1::uuid[], $2::uuid[]) k (room, user_id)
-                       JOIN members USING (room, user_id)";
-    if keys.members.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let (rooms, users): (Vec<Uuid>, Vec<Uuid>) =
-        keys.members.iter().map(|(room, user)| (*room.as_uuid(), *user.as_uuid())).unzip();
-    let statement = work.prepare_cached(SQL).await?;
-    let rows = work.query(&statement, &[&rooms, &users]).await?;
-    let pairs =
-        rows.iter().map(|row| Ok((RoomId::from_uuid(row.try_get(0)?), UserId::from_uuid(row.try_get(1)?))));
-    pairs.collect()
 }

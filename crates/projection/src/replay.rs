@@ -23,10 +23,11 @@ const REMAINDER_EVENTS: u64 = 1_000;
 const REPLAY_LOCK: i64 = 0x6e6a_7265_706c_6179;
 
 /// The tables of the read schema, all of which a replay makes again.
-pub const TABLES: [&str; 13] = [
+pub const TABLES: [&str; 14] = [
     "checkpoints",
     "rooms",
     "members",
+    "sanctions",
     "messages",
     "mentions",
     "threads",

@@ -100,8 +100,7 @@ pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> 
     Box::pin(done::first_versions(work, changes)).await?;
     let results = join!(
         rooms::counts(work, changes),
-        rooms::joined(work, changes),
-        rooms::left(work, changes),
+        rooms::state(work, changes),
         messages::edited(work, changes),
         // Boxed: hardly any batch needs it.
         Box::pin(done::all(work, changes)),

@@ -31,6 +31,8 @@ pub enum Cursor {
     Threads { before_seq: i64 },
     Versions { before_seq: i64 },
     People { username: String, after: UserId },
+    Sanctions { after: UserId },
+    Audit { before_seq: i64 },
 }
 
 impl Cursor {
@@ -50,6 +52,8 @@ impl Cursor {
             Self::Threads { before_seq } => place(&mut out, b't', *before_seq),
             Self::Versions { before_seq } => place(&mut out, b'v', *before_seq),
             Self::People { username, after } => put(&mut out, b'p', after.as_uuid(), username.as_bytes()),
+            Self::Sanctions { after } => put(&mut out, b's', after.as_uuid(), &[]),
+            Self::Audit { before_seq } => place(&mut out, b'u', *before_seq),
         }
         seal(out)
     }
@@ -77,6 +81,8 @@ impl Cursor {
             b't' if id.is_nil() => Ok(Self::Threads { before_seq: sequence(rest)? }),
             b'v' if id.is_nil() => Ok(Self::Versions { before_seq: sequence(rest)? }),
             b'p' => Ok(Self::People { username: words(rest)?, after: UserId::from_uuid(id) }),
+            b's' if rest.is_empty() => Ok(Self::Sanctions { after: UserId::from_uuid(id) }),
+            b'u' if id.is_nil() => Ok(Self::Audit { before_seq: sequence(rest)? }),
             _ => Err(CursorInvalid),
         }
     }
@@ -136,6 +142,8 @@ mod tests {
             any::<i64>().prop_map(|before_seq| Cursor::Replies { before_seq }),
             any::<i64>().prop_map(|before_seq| Cursor::Threads { before_seq }),
             any::<i64>().prop_map(|before_seq| Cursor::Versions { before_seq }),
+            any::<i64>().prop_map(|before_seq| Cursor::Audit { before_seq }),
+            id.clone().prop_map(|id| Cursor::Sanctions { after: UserId::from_uuid(id) }),
             (text, id).prop_map(|(username, id)| Cursor::People { username, after: UserId::from_uuid(id) }),
         ]
     }

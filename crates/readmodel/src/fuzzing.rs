@@ -24,7 +24,9 @@ fn check(text: &str) {
             | Cursor::Newer { .. }
             | Cursor::Replies { .. }
             | Cursor::Threads { .. }
-            | Cursor::Versions { .. } => {}
+            | Cursor::Versions { .. }
+            | Cursor::Sanctions { .. }
+            | Cursor::Audit { .. } => {}
         }
     }
 }

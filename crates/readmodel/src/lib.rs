@@ -14,8 +14,10 @@ mod cursor;
 pub mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod members;
 pub mod messages;
 pub mod metrics;
+pub mod notices;
 pub mod people;
 pub mod rooms;
 

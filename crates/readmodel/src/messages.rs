@@ -14,7 +14,7 @@ pub use self::rules::{Known, message, pin_count, place};
 use crate::{
     Error, Page,
     cursor::{Cursor, CursorInvalid},
-    query, rows,
+    notices, query, rows,
 };
 
 /// The messages of the room `$1` that a subquery gives, as the person `$2` sees them, with what was done to them. One row
@@ -162,13 +162,19 @@ pub async fn history(
     let older_wanted = usize::try_from(stretch.older - 1).unwrap_or(0);
     let has_newer = items.len() - split > newer_wanted;
     let has_older = split > older_wanted;
+    let beyond = items.get(split + newer_wanted).map(|message| message.seq);
     items.truncate(split + newer_wanted);
     items.drain(..split - split.min(older_wanted));
     // An empty page leads back to where it was asked for.
     let oldest = items.first().map_or(stretch.before, |message| rows::signed(message.seq));
     let newest = items.last().map_or(stretch.from - 1, |message| rows::signed(message.seq));
+    // What was done between this page's messages, and after the last of them up to the next page.
+    let first = if has_older { rows::unsigned(oldest) } else { 0 };
+    let last = beyond.map_or(as_of.seq, |seq| as_of.seq.min(seq - 1));
+    let notices = notices::between(client, room, first, last).await?;
     Ok(Some(MessageList {
         items,
+        notices,
         next: has_older.then(|| Cursor::History { before_seq: oldest }.encode()),
         newer: has_newer.then(|| Cursor::Newer { after_seq: newest }.encode()),
         as_of,
@@ -363,4 +369,21 @@ fn items(rows: &[Row], room: RoomId) -> Result<Option<(Vec<Message>, Position)>,
         }
     }
     Ok(Some((items, as_of)))
+}
+
+/// The last message of `author` among the newest 1,000 of `room`, and when it was posted.
+pub async fn last_of(
+    client: &impl GenericClient,
+    room: RoomId,
+    author: UserId,
+) -> Result<Option<(MessageId, String)>, Error> {
+    const SQL: &str = "SELECT mid, posted_at FROM (
+            SELECT seq, mid, author, posted_at FROM read.messages WHERE room = $1 ORDER BY seq DESC LIMIT 1000
+        ) newest WHERE author = $2 ORDER BY seq DESC LIMIT 1";
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(room.as_uuid(), Type::UUID), (author.as_uuid(), Type::UUID)];
+    let rows = query(client, "last_of", SQL, &parameters).await?;
+    let found =
+        rows.first().map(|row| Ok((MessageId::from_uuid(row.try_get("mid")?), row.try_get("posted_at")?)));
+    found.transpose()
 }

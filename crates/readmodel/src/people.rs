@@ -1,7 +1,7 @@
-//! People, and who is in a room.
+//! People.
 
 use deadpool_postgres::GenericClient;
-use natterjack_domain::{RoomId, UserId};
+use natterjack_domain::UserId;
 use natterjack_wire::rest::{Person, PersonList};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
@@ -64,51 +64,6 @@ pub async fn unknown(client: &impl GenericClient, ids: &[UserId]) -> Result<Vec<
     let ids: Vec<Uuid> = ids.iter().map(|id| (*id).into()).collect();
     let rows = query(client, "unknown_people", SQL, &[(&ids, Type::UUID_ARRAY)]).await?;
     Ok(rows.iter().map(|row| row.try_get(0).map(UserId::from_uuid)).collect::<Result<_, _>>()?)
-}
-
-/// A room's members in the order of joining; `None` if there is no such room. A member whose registration has
-/// not reached the read model yet (it comes by another stream) has an empty name.
-pub async fn members(
-    client: &impl GenericClient,
-    room: RoomId,
-    page: Page<'_>,
-) -> Result<Option<PersonList>, Error> {
-    const SQL: &str = "SELECT m.user_id AS id, coalesce(p.username, '') AS username, m.joined_seq,
-               c.epoch, c.seq AS as_of
-        FROM read.rooms r
-        JOIN read.checkpoints c ON c.stream = r.stream
-        LEFT JOIN LATERAL (
-            SELECT user_id, joined_seq FROM read.members
-            WHERE room = r.id AND (joined_seq, user_id) > ($2, $3)
-            ORDER BY joined_seq, user_id LIMIT $4
-        ) m ON true
-        LEFT JOIN read.people p ON p.id = m.user_id
-        WHERE r.id = $1 ORDER BY m.joined_seq, m.user_id";
-    let (joined_seq, after) = match page.cursor.map(Cursor::decode).transpose()? {
-        None => (0, Uuid::nil()),
-        Some(Cursor::Members { joined_seq, after }) => (joined_seq, after.into()),
-        Some(_) => return Err(CursorInvalid.into()),
-    };
-    let rows = query(
-        client,
-        "members",
-        SQL,
-        &[
-            (room.as_uuid(), Type::UUID),
-            (&joined_seq, Type::INT8),
-            (&after, Type::UUID),
-            (&page.limit_and_one(), Type::INT8),
-        ],
-    )
-    .await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let members = list(&rows, page, |row| {
-        let after = UserId::from_uuid(row.try_get("id")?);
-        Ok(Cursor::Members { joined_seq: row.try_get("joined_seq")?, after })
-    });
-    members.map(Some)
 }
 
 /// Rows of people, each with the same `as_of`; a single row without a person when there is none.

@@ -19,7 +19,8 @@ use crate::{
 macro_rules! summaries {
     ($rooms:literal, $order:literal) => {
         concat!(
-            "SELECT r.id, r.name, r.visibility, r.owner, r.member_count, r.head,
+            "SELECT r.id, r.kind, r.name, r.visibility, r.owner, r.member_count, r.head, r.topic, r.description,
+                    r.avatar, r.slow_mode_s, r.read_only, r.members_max, r.archived, r.role, p.ids, p.usernames,
                     r.joined_seq IS NOT NULL AS joined, coalesce(k.seq, 0) AS read_seq,
                     CASE WHEN r.joined_seq IS NULL THEN 0
                          ELSE r.last_ordinal - coalesce(u.ordinal, 0) END AS unread,
@@ -31,6 +32,12 @@ macro_rules! summaries {
              JOIN read.checkpoints c ON c.stream = r.stream
              LEFT JOIN read.read_marks k
                     ON k.user_id = $1 AND k.room = r.id AND r.joined_seq IS NOT NULL
+             LEFT JOIN LATERAL (
+                    SELECT array_agg(o.user_id ORDER BY o.user_id) AS ids,
+                           array_agg(coalesce(q.username, '') ORDER BY o.user_id) AS usernames
+                    FROM read.members o LEFT JOIN read.people q ON q.id = o.user_id
+                    WHERE o.room = r.id AND o.user_id <> $1
+                  ) p ON r.kind <> 'room'
              LEFT JOIN LATERAL (
                     SELECT ordinal FROM read.messages
                     WHERE room = r.id AND seq <= greatest(k.seq, r.joined_seq) ORDER BY seq DESC LIMIT 1
@@ -46,22 +53,23 @@ macro_rules! summaries {
 }
 
 const ONE: &str = summaries!(
-    "SELECT o.*, me.joined_seq FROM read.rooms o
+    "SELECT o.*, me.joined_seq, me.role FROM read.rooms o
      LEFT JOIN read.members me ON me.room = o.id AND me.user_id = $1
-     WHERE o.id = $2 AND (o.visibility = 'public' OR me.room IS NOT NULL)",
+     WHERE o.id = $2 AND NOT o.deleted AND (o.visibility = 'public' OR me.room IS NOT NULL)",
     "r.id"
 );
 
 const MINE: &str = summaries!(
-    "SELECT o.*, me.joined_seq FROM read.members me JOIN read.rooms o ON o.id = me.room
-     WHERE me.user_id = $1 AND me.room > $2 ORDER BY me.room LIMIT $3",
+    "SELECT o.*, me.joined_seq, me.role FROM read.members me JOIN read.rooms o ON o.id = me.room
+     WHERE me.user_id = $1 AND me.room > $2
+       AND (o.kind <> 'direct' OR o.owner = $1 OR o.last_ordinal > 0) ORDER BY me.room LIMIT $3",
     "r.id"
 );
 
 const PUBLIC: &str = summaries!(
-    "SELECT o.*, me.joined_seq FROM read.rooms o
+    "SELECT o.*, me.joined_seq, me.role FROM read.rooms o
      LEFT JOIN read.members me ON me.room = o.id AND me.user_id = $1
-     WHERE o.visibility = 'public' AND (o.name_key, o.id) > ($2, $3) AND position($4 IN o.name_key) > 0
+     WHERE o.visibility = 'public' AND NOT o.archived AND NOT o.deleted AND (o.name_key, o.id) > ($2, $3) AND position($4 IN o.name_key) > 0
      ORDER BY o.name_key, o.id LIMIT $5",
     "r.name_key, r.id"
 );
@@ -77,7 +85,7 @@ pub async fn room(
     rows.first().map(rows::room).transpose()
 }
 
-/// The rooms that `user` is a member of, by id. Each bears its own `as_of`: they may live in several streams.
+/// The rooms that `user` is a member of, by id; not those with one other person who has opened it and said nothing. Each bears its own `as_of`: they may live in several streams.
 pub async fn room_list(client: &impl GenericClient, user: UserId, page: Page<'_>) -> Result<RoomList, Error> {
     let after = match page.cursor.map(Cursor::decode).transpose()? {
         None => Uuid::nil(),

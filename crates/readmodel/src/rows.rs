@@ -1,6 +1,6 @@
 //! From columns to values. The columns have one name and one meaning in all statements.
 
-use natterjack_domain::{ClientId, MessageId, RoomId, UserId, Visibility};
+use natterjack_domain::{ClientId, MessageId, Role, RoomId, UserId, Visibility, room::Kind};
 use natterjack_wire::{
     Position,
     rest::{Deleted, Message, Person, Pinned, RoomSummary, ThreadSummary},
@@ -114,9 +114,19 @@ pub fn room(row: &Row) -> Result<RoomSummary, crate::Error> {
     let number = |column| row.try_get(column).map(unsigned);
     Ok(RoomSummary {
         id,
+        kind: Kind::parse(row.try_get("kind")?).unwrap_or_default(),
         name: row.try_get("name")?,
+        people: others(row)?,
         visibility: visibility(row.try_get("visibility")?),
         owner: UserId::from_uuid(row.try_get("owner")?),
+        topic: row.try_get("topic")?,
+        description: row.try_get("description")?,
+        avatar: row.try_get("avatar")?,
+        slow_mode_s: number("slow_mode_s")?,
+        read_only: row.try_get("read_only")?,
+        members_max: number("members_max")?,
+        archived: row.try_get("archived")?,
+        role: row.try_get::<_, Option<&str>>("role")?.and_then(Role::parse),
         member_count: number("member_count")?,
         joined: row.try_get("joined")?,
         unread: number("unread")?,
@@ -125,6 +135,14 @@ pub fn room(row: &Row) -> Result<RoomSummary, crate::Error> {
         last_message: message(row, id)?,
         as_of: position(row)?,
     })
+}
+
+/// The others in a direct room.
+fn others(row: &Row) -> Result<Vec<Person>, Error> {
+    let ids: Option<Vec<Uuid>> = row.try_get("ids")?;
+    let usernames: Option<Vec<String>> = row.try_get("usernames")?;
+    let people = ids.into_iter().flatten().zip(usernames.into_iter().flatten());
+    Ok(people.map(|(id, username)| Person { id: UserId::from_uuid(id), username }).collect())
 }
 
 fn visibility(text: &str) -> Visibility {

@@ -171,10 +171,12 @@ async fn gather(http: &reqwest::Client, front: &str, options: &Options) -> (Vec<
     for number in 1..=options.clients + options.pages {
         accounts.push(Account::register(http, front, &format!("client-{number}")).await);
     }
+    // None of those who come and go: an owner cannot leave.
+    let owner = Account::register(http, front, "owner").await;
     let mut rooms = vec![];
     for number in 1..=options.rooms {
-        let room = accounts[0].create_room(front, &format!("Room {number}"), "public").await;
-        for account in &accounts[1..] {
+        let room = owner.create_room(front, &format!("Room {number}"), "public").await;
+        for account in &accounts {
             account.join(front, room).await;
         }
         rooms.push(room);

@@ -100,8 +100,10 @@ async fn fill(admin: &Client, shelf: &Shelf, owner: UserId, epoch: &str) -> anyh
     admin
         .execute(
             "INSERT INTO read.rooms (id, stream, name, name_key, visibility, owner, created_seq, created_at,
-                                     member_count, last_ordinal, all_mentions, head)
-             SELECT id, 0::smallint, 'bench', 'bench', 'private', $2, 1, '', 1, $3::bigint / $4::bigint, 0, $3
+                                     member_count, last_ordinal, all_mentions, head, kind, slow_mode_s, read_only,
+                                     members_max, archived, deleted)
+             SELECT id, 0::smallint, 'bench', 'bench', 'private', $2, 1, '', 1, $3::bigint / $4::bigint, 0, $3,
+                    'room', 0, false, 0, false, false
              FROM unnest($1::uuid[]) id",
             &[&rooms, &owner, &shelf.messages, &i64::try_from(rooms.len())?],
         )

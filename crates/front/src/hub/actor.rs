@@ -191,6 +191,7 @@ impl Actor {
             self.flush();
             self.fanout.catch_up_with(event.seq);
         }
+        self.handle.pace.hear(event);
         self.tail.push(event.seq, frame.clone());
         self.fanout.push(frame, before);
         self.handle.set_head(self.chain.head());

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use natterjack_domain::{
-    Action, MessageId, RoomId, UserId,
+    Action, MessageId, Role, RoomId, UserId,
     room::{Rejection, Room},
 };
 use natterjack_eventlog::{Event, Heads, Kind, Topic};
@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     Place, actor,
     command::{Attach, Attached, Command, ConnId},
+    pace::Pace,
     tail::{Reach, Recent},
 };
 use crate::outside::Log;
@@ -48,6 +49,9 @@ pub struct Handle {
     pub(super) log: Log,
     /// What holds until some time is judged by it.
     pub(super) clock: Clock,
+    pub(super) pace: Pace,
+    /// Milliseconds since 1970.
+    pub(super) served_since: u64,
     /// Nothing was missed up to when this connection of the log was made; see [`Log::connection`].
     pub(super) whole_since: AtomicU64,
 }
@@ -67,6 +71,9 @@ pub enum Refusal {
     Rejected(#[from] Rejection),
     #[error(transparent)]
     CutOff(#[from] CutOff),
+    /// The room is in slow mode.
+    #[error("the next message may be sent in {} ms", .0.as_millis())]
+    TooSoon(Duration),
 }
 
 /// What other fronts do to a room is not heard here: nobody can say who is a member.
@@ -99,7 +106,11 @@ impl Handle {
         (room.clone(), *self.state_head.borrow())
     }
 
-    /// Whether `user` may read and write here.
+    pub fn is_member(&self, user: UserId) -> bool {
+        self.room.read().is_member(user)
+    }
+
+    /// Whether `user` may read here.
     pub fn authorise(&self, user: UserId) -> Result<(), Rejection> {
         self.room.read().authorise(user)
     }
@@ -176,12 +187,23 @@ impl Handle {
                 _ => None,
             }
         });
+        self.pace.set(room.facts().map_or(0, |facts| facts.slow_mode_s));
         self.state_head.send_if_modified(|head| {
             let moves = *head < event.seq;
             *head = (*head).max(event.seq);
             moves
         });
         out
+    }
+
+    /// Takes over from the fold how long members have to wait.
+    pub(super) fn keep_pace(&self) {
+        self.pace.set(self.room.read().facts().map_or(0, |facts| facts.slow_mode_s));
+    }
+
+    /// Whether somebody is exempt from slow mode.
+    pub(super) fn may_hurry(&self, user: UserId) -> bool {
+        self.room.read().role(user) >= Some(Role::Moderator)
     }
 
     /// Everything up to when this connection was made is folded.

@@ -22,6 +22,7 @@ pub async fn send(
     handle.permit(user, Action::Post).await?;
     let room = handle.room_id;
     let id = MessageId::derive(room, user, cid);
+    context.hub.pace(handle, user, id).await?;
     let mut posted = if let Some(original) = &draft.forwarded {
         let said = original_of(context, user, original, &draft).await?;
         let (body, meta) = content(&said)?;

@@ -149,6 +149,20 @@ impl<S: Send + Sync> FromRequestParts<S> for ThreadPath {
     }
 }
 
+/// The room and the person in it that the path names.
+pub struct MemberPath(pub RoomId, pub UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<(String, String)>::from_request_parts(parts, state).await;
+        let AxumPath((room, user)) = path.map_err(|_| ErrorCode::RoomNotFound)?;
+        let room = room.parse().map_err(|_| ErrorCode::RoomNotFound)?;
+        Ok(Self(room, user.parse().map_err(|_| ErrorCode::UserNotFound)?))
+    }
+}
+
 /// The person whom the path names.
 pub struct PersonPath(pub UserId);
 

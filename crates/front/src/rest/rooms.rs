@@ -7,12 +7,15 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use natterjack_domain::{RoomId, RoomName, room::Command};
+use natterjack_domain::{Action, RoomId, RoomName, UserId, room::Command};
 use natterjack_eventlog::Topic;
-use natterjack_readmodel::{Page, people, rooms};
+use natterjack_readmodel::{Page, notices, people, rooms};
 use natterjack_wire::{
     ErrorCode,
-    rest::{AddMemberRequest, CreateRoomRequest, PersonList, RoomChanged, RoomList, RoomSummary},
+    rest::{
+        AuditList, ChangeRoomRequest, CreateRoomRequest, OpenDirectRequest, RoomChanged, RoomList,
+        RoomSummary,
+    },
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -115,12 +118,7 @@ pub async fn create(
     let name = RoomName::parse(&request.name)
         .map_err(|error| Fault::from(ErrorCode::RoomNameInvalid).because(error.to_string()))?;
     let id = room_id(&caller, &headers)?;
-    if !request.members.is_empty() {
-        let unknown = store.query(async |c| people::unknown(&c, &request.members).await).await?;
-        if let Some(user) = unknown.first() {
-            return Err(Fault::from(ErrorCode::UserNotFound).because(user.to_string()));
-        }
-    }
+    assure_known(&store, &request.members).await?;
     let command =
         Command::Create { by: caller.user, name, visibility: request.visibility, members: request.members };
     Ok((StatusCode::CREATED, Body(rooms.create(id, caller.user, command).await?)))
@@ -169,38 +167,97 @@ pub async fn leave(
     Ok(Body(rooms.change(room, Command::Leave { user: caller.user }).await?))
 }
 
-/// The members of a room of mine, in the order of joining.
-#[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = PersonList), Problems))]
-pub async fn members(
+/// Changes what a room is called, is about, and asks of its members.
+#[utoipa::path(patch, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    request_body = ChangeRoomRequest, responses((status = 200, body = RoomChanged), Problems))]
+pub async fn change(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    Json(request): Json<ChangeRoomRequest>,
+) -> Result<Body<RoomChanged>, Fault> {
+    let changes = rooms.changes(&request)?;
+    Ok(Body(rooms.change(room, Command::Change { by: caller.user, changes }).await?))
+}
+
+/// Archives a room: it can be read, and nothing in it changes.
+#[utoipa::path(post, path = "/v1/rooms/{room}/archive", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomChanged), Problems))]
+pub async fn archive(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+) -> Result<Body<RoomChanged>, Fault> {
+    Ok(Body(rooms.change(room, Command::Archive { by: caller.user }).await?))
+}
+
+/// Makes an archived room one like others again.
+#[utoipa::path(post, path = "/v1/rooms/{room}/restore", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomChanged), Problems))]
+pub async fn restore(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+) -> Result<Body<RoomChanged>, Fault> {
+    Ok(Body(rooms.change(room, Command::Restore { by: caller.user }).await?))
+}
+
+/// Deletes a room for everybody, for good.
+#[utoipa::path(delete, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomChanged), Problems))]
+pub async fn delete(
+    State(rooms): State<Rooms>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+) -> Result<Body<RoomChanged>, Fault> {
+    Ok(Body(rooms.change(room, Command::Delete { by: caller.user }).await?))
+}
+
+/// The room between me and these people, which is made when it is not there: one for each pair, one for each set.
+#[utoipa::path(post, path = "/v1/rooms/direct", tag = "rooms", request_body = OpenDirectRequest,
+    responses((status = 200, body = RoomChanged), Problems))]
+pub async fn open_direct(
+    State(rooms): State<Rooms>,
+    State(store): State<Store>,
+    caller: Caller,
+    Json(request): Json<OpenDirectRequest>,
+) -> Result<Body<RoomChanged>, Fault> {
+    let command = Command::OpenDirect { by: caller.user, others: request.users.clone() };
+    // Before anybody is looked for, since it bounds how many are.
+    rooms.try_create(command.clone())?;
+    assure_known(&store, &request.users).await?;
+    let people: Vec<_> = request.users.into_iter().chain([caller.user]).collect();
+    Ok(Body(rooms.create(RoomId::among(&people), caller.user, command).await?))
+}
+
+/// What was done to a room, by whom, to whom and why: for its moderators.
+#[utoipa::path(get, path = "/v1/rooms/{room}/audit", tag = "rooms", params(("room" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = AuditList), Problems))]
+pub async fn audit(
     State(store): State<Store>,
     State(projected): State<Projected>,
     State(sockets): State<Arc<ws::Context>>,
     caller: Caller,
     RoomPath(room): RoomPath,
     Query(query): Query<PageQuery>,
-) -> Result<Body<PersonList>, Fault> {
-    admit(&sockets, &projected, &caller, room, query.at_least).await?;
+) -> Result<Body<AuditList>, Fault> {
+    sockets.hub.room(room).await?.permit(caller.user, Action::Audit).await?;
+    wait(&sockets, &projected, room, query.at_least).await?;
     let page = Page { cursor: query.cursor.as_deref(), limit: query.limit };
-    let found = store.query(async |c| people::members(&c, room, page).await).await?;
-    // The room is in the log: the read model will have it soon.
+    let found = store.query(async |c| notices::audit(&c, room, page).await).await?;
     Ok(Body(found.ok_or(ErrorCode::ReadBehind)?))
 }
 
-/// Adds a person to a room of mine.
-#[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = uuid::Uuid, Path)),
-    request_body = AddMemberRequest,
-    responses((status = 200, body = RoomChanged), Problems))]
-pub async fn add_member(
-    State(rooms): State<Rooms>,
-    State(store): State<Store>,
-    caller: Caller,
-    RoomPath(room): RoomPath,
-    Json(request): Json<AddMemberRequest>,
-) -> Result<Body<RoomChanged>, Fault> {
-    let known = store.query(async |c| people::person(&c, request.user).await).await?;
-    known.ok_or(ErrorCode::UserNotFound)?;
-    Ok(Body(rooms.change(room, Command::Add { by: caller.user, user: request.user }).await?))
+/// Fails if there is no such person among these.
+pub async fn assure_known(store: &Store, people: &[UserId]) -> Result<(), Fault> {
+    if people.is_empty() {
+        return Ok(());
+    }
+    let unknown = store.query(async |c| people::unknown(&c, people).await).await?;
+    match unknown.first() {
+        Some(user) => Err(Fault::from(ErrorCode::UserNotFound).because(user.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// Lets a member read what is in a room, once the read models reflect `at_least`.
@@ -216,7 +273,7 @@ pub async fn admit(
 }
 
 /// Waits until the read models reflect `at_least` of the room's stream.
-async fn wait(
+pub async fn wait(
     sockets: &ws::Context,
     projected: &Projected,
     room: RoomId,

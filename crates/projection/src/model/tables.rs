@@ -10,8 +10,9 @@ use std::{
 
 use natterjack_database::Outage;
 use natterjack_domain::{
-    ClientId, MessageId, RoomId, UserId,
+    ClientId, MessageId, Role, RoomId, UserId,
     message::{Message, Reactions},
+    room::{Facts, Room, Standing},
 };
 use tokio::{
     sync::OwnedMutexGuard,
@@ -22,7 +23,7 @@ use tokio_postgres::Error;
 use super::World;
 use crate::{
     entry::Entry,
-    fold::{Changes, Content, Counts, Keys, Known, KnownMessage, Parked},
+    fold::{Changes, Content, Counts, Keys, Known, KnownMessage, Membership, Parked},
 };
 
 /// A text that Postgres does not take.
@@ -41,8 +42,8 @@ pub struct Tables {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReadTables {
-    rooms: BTreeMap<RoomId, Counts>,
-    members: BTreeMap<(RoomId, UserId), u64>,
+    rooms: BTreeMap<RoomId, (Counts, Facts)>,
+    members: BTreeMap<(RoomId, UserId), (u64, Role)>,
     messages: BTreeMap<(RoomId, u64), Row>,
     ids: BTreeMap<(RoomId, MessageId), u64>,
     marks: BTreeMap<(UserId, RoomId), u64>,
@@ -357,8 +358,14 @@ pub mod write {
 
 impl ReadTables {
     pub fn known(&self, keys: &Keys) -> Known {
-        let rooms = keys.rooms.iter().filter_map(|room| Some((*room, *self.rooms.get(room)?))).collect();
-        let members = keys.members.iter().copied().filter(|key| self.members.contains_key(key)).collect();
+        let rooms = keys.rooms.iter().filter_map(|room| Some((*room, self.rooms.get(room)?.0))).collect();
+        let states = keys.states.iter().filter_map(|id| {
+            let people = self.members.iter().filter(|((room, _), _)| room == id);
+            let standing = |role| Standing { role: Some(role), ..Standing::default() };
+            let people = people.map(|((_, user), (_, role))| (*user, standing(*role)));
+            Some((*id, Room::partial(self.rooms.get(id)?.1.clone(), people)))
+        });
+        let states = states.collect();
         let messages = keys.messages.iter().filter_map(|key| {
             let seq = *self.ids.get(key)?;
             let row = &self.messages[&(key.0, seq)];
@@ -373,7 +380,7 @@ impl ReadTables {
             };
             Some((*key, KnownMessage { seq, rules }))
         });
-        Known { rooms, members, messages: messages.collect(), ..Known::default() }
+        Known { rooms, states, messages: messages.collect(), ..Known::default() }
     }
 
     /// Refuses what Postgres would: what is there already, and what is poison.
@@ -391,17 +398,24 @@ impl ReadTables {
             let (mid, author, cid, ordinal) = (message.mid, message.author, message.cid, message.ordinal);
             self.messages.insert((message.room, seq), Row { mid, author, cid, ordinal, says, recalled });
         }
-        for room in changes.created.keys() {
-            if self.rooms.insert(*room, Counts::default()).is_some() {
+        for (room, new) in &changes.created {
+            if self.rooms.insert(*room, (Counts::default(), new.facts.clone())).is_some() {
                 return Err(refused("port"));
             }
         }
-        self.rooms.extend(changes.counts.iter().map(|(room, counts)| (*room, *counts)));
-        for (key, joined) in &changes.members {
-            match joined {
-                Some(seq) => self.members.insert(*key, *seq),
-                None => self.members.remove(key),
-            };
+        for (room, counts) in &changes.counts {
+            self.rooms.get_mut(room).unwrap().0 = *counts;
+        }
+        for (key, membership) in &changes.members {
+            match membership {
+                Some(Membership { joined: Some(seq), role }) => {
+                    self.members.insert(*key, (*seq, *role));
+                }
+                Some(Membership { joined: None, role }) => self.members.get_mut(key).unwrap().1 = *role,
+                None => {
+                    self.members.remove(key);
+                }
+            }
         }
         for (key, content) in &changes.edited {
             let row = self.messages.get_mut(key).unwrap();

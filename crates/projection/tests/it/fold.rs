@@ -1,17 +1,17 @@
 //! The fold against the rules of the domain, with tables in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use natterjack_domain::{
-    MessageId, RoomId, UserId,
+    MessageId, Role, RoomId, UserId,
     message::{Emoji, Message, PINS_MAX, REACTIONS_MAX, Reactions},
-    room::Room,
+    room::{Facts, Room, Standing},
 };
 use natterjack_projection::{
     Entry,
     fold::{
-        Changes, Counts, Gone, Keys, Known, KnownMessage, Named, NewMessage, Pin, Repeats, Says, Thread,
-        Version, fold,
+        Changes, Counts, Gone, Keys, Known, KnownMessage, Membership, Named, NewMessage, Pin, Repeats,
+        Sanction, SanctionKind, Says, Thread, Version, fold,
     },
 };
 use natterjack_wire::Fact;
@@ -24,8 +24,9 @@ use crate::script::{
 /// Tables as Postgres would hold them.
 #[derive(Debug, Default, PartialEq)]
 struct Memory {
-    rooms: BTreeMap<RoomId, (String, Counts)>,
-    members: BTreeMap<(RoomId, UserId), u64>,
+    rooms: BTreeMap<RoomId, (Facts, Counts)>,
+    members: BTreeMap<(RoomId, UserId), (u64, Role)>,
+    sanctions: BTreeMap<(RoomId, SanctionKind, UserId), Sanction>,
     messages: BTreeMap<(RoomId, u64), NewMessage>,
     named: BTreeMap<(RoomId, u64), Named>,
     versions: BTreeMap<(RoomId, u64, u64), Version>,
@@ -50,7 +51,7 @@ impl Memory {
 
     fn load(&self, keys: &Keys) -> Known {
         let rooms = keys.rooms.iter().filter_map(|id| Some((*id, self.rooms.get(id)?.1)));
-        let members = keys.members.iter().copied().filter(|key| self.members.contains_key(key));
+        let states = keys.states.iter().filter_map(|id| Some((*id, self.state(*id, keys)?)));
         let messages = self.messages.values().filter(|m| keys.messages.contains(&(m.room, m.mid)));
         let known = |m: &NewMessage| {
             let rules = Message {
@@ -71,7 +72,7 @@ impl Memory {
         let pins = |room: &RoomId| (*room, self.pins.keys().filter(|key| key.0 == *room).count());
         Known {
             rooms: rooms.collect::<HashMap<_, _>>(),
-            members: members.collect::<HashSet<_>>(),
+            states: states.collect(),
             messages: messages.map(known).collect(),
             threads: threads.collect(),
             pins: keys.pins.iter().map(pins).collect(),
@@ -92,18 +93,49 @@ impl Memory {
         Reactions::new(counts.map(|(key, count)| (key.2.clone(), *count)), asked.filter(on))
     }
 
+    /// No more of a room than the keys ask for.
+    fn state(&self, id: RoomId, keys: &Keys) -> Option<Room> {
+        let facts = self.rooms.get(&id)?.0.clone();
+        let all = keys.emptied.contains(&id).then(|| self.members.keys().copied());
+        let asked = keys.people.iter().copied().chain(all.into_iter().flatten());
+        let people = asked.filter(|(room, _)| *room == id).map(|(_, user)| {
+            let until = |kind| self.sanctions.get(&(id, kind, user)).map(|sanction| sanction.until);
+            let role = self.members.get(&(id, user)).map(|(_, role)| *role);
+            let (muted, banned) = (until(SanctionKind::Mute), until(SanctionKind::Ban));
+            (user, Standing { role, muted, banned })
+        });
+        Some(Room::partial(facts, people))
+    }
+
     fn store(&mut self, changes: Changes) {
         for (id, new) in changes.created {
-            assert!(self.rooms.insert(id, (new.name.unwrap().to_string(), Counts::default())).is_none());
+            assert!(self.rooms.insert(id, (new.facts, Counts::default())).is_none());
+        }
+        for (id, facts) in changes.facts {
+            if facts.deleted {
+                self.sanctions.retain(|(room, _, _), _| *room != id);
+            }
+            self.rooms.get_mut(&id).unwrap().0 = facts;
+        }
+        for (key, sanction) in changes.sanctions {
+            match sanction {
+                Some(sanction) => self.sanctions.insert(key, sanction),
+                None => self.sanctions.remove(&key),
+            };
         }
         for (id, counts) in changes.counts {
             self.rooms.get_mut(&id).unwrap().1 = counts;
         }
-        for (key, joined) in changes.members {
-            match joined {
-                Some(seq) => self.members.insert(key, seq),
-                None => self.members.remove(&key),
-            };
+        for (key, membership) in changes.members {
+            match membership {
+                Some(Membership { joined: Some(seq), role }) => {
+                    self.members.insert(key, (seq, role));
+                }
+                Some(Membership { joined: None, role }) => self.members.get_mut(&key).unwrap().1 = role,
+                None => {
+                    self.members.remove(&key);
+                }
+            }
         }
         for message in changes.posted {
             assert!(self.messages.insert((message.room, message.posted.seq), message).is_none());
@@ -225,7 +257,7 @@ fn the_first_creation_registration_and_the_greatest_mark_count() {
         read(3),
     ];
     for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
-        let members: Vec<_> = memory.members.iter().map(|(key, seq)| (key.1, *seq)).collect();
+        let members: Vec<_> = memory.members.iter().map(|(key, (seq, _))| (key.1, *seq)).collect();
         assert_eq!(members, [(user(0), 3), (user(1), 3)]);
         assert_eq!(
             memory.rooms[&room(0)].1,
@@ -392,7 +424,10 @@ fn who_comes_and_goes_is_told() {
     let changes = fold(&entries, Known::default());
     let told: Vec<_> = changes.notices.iter().map(|n| (n.user, n.seq)).collect();
     assert_eq!(told, [(user(0), 1), (user(1), 1), (user(1), 3), (user(1), 5)]);
-    assert_eq!(changes.members[&(room(0), user(1))], Some(5));
+    assert_eq!(
+        changes.members[&(room(0), user(1))],
+        Some(Membership { joined: Some(5), role: Role::Member })
+    );
 }
 
 /// Cuts `entries` where `cuts` says.
@@ -415,23 +450,26 @@ proptest! {
     }
 
     #[test]
-    fn members_are_those_of_the_domain(steps in script::steps(60)) {
+    fn rooms_and_who_is_in_them_are_those_of_the_domain(steps in script::steps(60)) {
         let entries = entries(&steps);
         let memory = Memory::of(entries.chunks(7));
         let mut rooms: BTreeMap<RoomId, Room> = BTreeMap::new();
-        for (step, entry) in steps.iter().zip(&entries) {
-            if let Ok(Fact::Room(event)) = &entry.fact {
-                let (Step::Created { room: n, .. } | Step::Joined { room: n, .. } | Step::Left { room: n, .. }) = step
-                else { panic!("{step:?}") };
-                rooms.entry(room(*n)).or_default().apply(event);
+        for entry in &entries {
+            if let (Some(id), Ok(Fact::Room(event))) = (entry.room(), &entry.fact) {
+                rooms.entry(id).or_default().apply(event);
             }
         }
         for (id, expected) in rooms {
-            let members: HashSet<_> = memory.members.keys().filter(|key| key.0 == id).map(|key| key.1).collect();
-            prop_assert_eq!(&members, &expected.members().collect());
+            for n in 0..4 {
+                let user = user(n);
+                let role = memory.members.get(&(id, user)).map(|(_, role)| *role);
+                let until = |kind| memory.sanctions.get(&(id, kind, user)).map(|sanction| sanction.until);
+                let (muted, banned) = (until(SanctionKind::Mute), until(SanctionKind::Ban));
+                prop_assert_eq!(Standing { role, muted, banned }, expected.standing(user));
+            }
             let count = memory.rooms.get(&id).map_or(0, |(_, counts)| counts.members);
-            prop_assert_eq!(count, members.len() as u64);
-            prop_assert_eq!(memory.rooms.contains_key(&id), expected.facts().is_some());
+            prop_assert_eq!(count, expected.members().len() as u64);
+            prop_assert_eq!(memory.rooms.get(&id).map(|(facts, _)| facts), expected.record());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The queries of the read model on what the projector made.
 
-use natterjack_domain::{Visibility, message::Reactions};
+use natterjack_domain::{Role, Visibility, message::Reactions};
 use natterjack_projection::open;
 use natterjack_readmodel::{
-    self as readmodel, Error, Page, events,
+    self as readmodel, Error, Page, events, members,
     messages::{self, From},
     people, rooms,
 };
@@ -126,14 +126,15 @@ async fn people_and_members() {
     assert_eq!(people::person(&client, user(1)).await.unwrap().unwrap().username, "anton");
     assert!(people::person(&client, user(9)).await.unwrap().is_none());
 
-    let first = people::members(&client, room(0), page(None, 2)).await.unwrap().unwrap();
-    let second = people::members(&client, room(0), page(first.next.as_deref(), 2)).await.unwrap().unwrap();
-    let members: Vec<_> =
-        first.items.iter().chain(&second.items).map(|p| (p.id, p.username.as_str())).collect();
+    let first = members::members(&client, room(0), page(None, 2)).await.unwrap().unwrap();
+    let second = members::members(&client, room(0), page(first.next.as_deref(), 2)).await.unwrap().unwrap();
+    let all = first.items.iter().chain(&second.items);
+    let members: Vec<_> = all.map(|m| (m.person.id, m.person.username.as_str(), m.role)).collect();
     // The third one's registration has not come yet.
-    assert_eq!(members, [(user(0), "ann"), (user(1), "anton"), (user(2), "")]);
+    let (owner, member) = (Role::Owner, Role::Member);
+    assert_eq!(members, [(user(0), "ann", owner), (user(1), "anton", member), (user(2), "", member)]);
     assert_eq!((second.next, second.as_of.seq), (None, 14));
-    assert!(people::members(&client, room(9), Page::default()).await.unwrap().is_none());
+    assert!(members::members(&client, room(9), Page::default()).await.unwrap().is_none());
 }
 
 #[tokio::test]

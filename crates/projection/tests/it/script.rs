@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use natterjack_domain::{
-    AttachmentId, ClientId, EventId, MessageBody, MessageId, Reason, RoomId, RoomName, UserId, Visibility,
+    AttachmentId, ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName,
+    RoomTopic, UserId, Visibility,
     attachment::{Attachment, AttachmentKind},
     message::{self, Emoji, Forwarded, Mentions, Posted},
     room, user,
@@ -41,6 +42,11 @@ pub enum Step {
     Left {
         room: u8,
         user: u8,
+    },
+    /// Any other change of a room.
+    State {
+        room: u8,
+        event: room::Event,
     },
     Posted {
         room: u8,
@@ -196,6 +202,7 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
             let event = room::Event::MemberLeft { by: user(*u), user: user(*u), reason: None };
             (Subject::state(room(*r)), id, Fact::Room(event))
         }
+        Step::State { room: r, event } => (Subject::state(room(*r)), id, Fact::Room(event.clone())),
         Step::Posted { room: r, by, mid: m, body, reply_to } => {
             let (body, reply_to) = (text(body), reply_to.map(mid));
             let cid = ClientId::from_uuid(Uuid::from_u128(u128::from(*m)));
@@ -285,6 +292,49 @@ fn attachment() -> Attachment {
     }
 }
 
+/// Whatever may become of a room, whether it makes sense or not.
+fn states() -> impl Strategy<Value = room::Event> {
+    let someone = || (0u8..4).prop_map(user);
+    let until = || prop::option::of(1u64..3);
+    let reason = || prop::option::of("[a-z]{1,4}".prop_map(|text| Reason::parse(&text).unwrap()));
+    let roles = prop::sample::select(Role::ALL.to_vec());
+    let invite = || (0u128..2).prop_map(|n| InviteId::from_uuid(Uuid::from_u128(n)));
+    let change =
+        (prop::option::of("[a-zé]{0,3}"), prop::option::of(0u32..3), prop::option::of(any::<bool>()));
+    prop_oneof![
+        2 => (someone(), someone(), prop::option::of(invite()))
+            .prop_map(|(by, user, invite)| room::Event::MemberJoined { by, user, invite }),
+        1 => (someone(), someone(), reason())
+            .prop_map(|(by, user, reason)| room::Event::MemberLeft { by, user, reason }),
+        2 => (someone(), someone(), roles).prop_map(|(by, user, role)| room::Event::RoleChanged { by, user, role }),
+        1 => (someone(), someone(), until(), reason())
+            .prop_map(|(by, user, until, reason)| room::Event::MemberMuted { by, user, until, reason }),
+        1 => (someone(), someone()).prop_map(|(by, user)| room::Event::MemberUnmuted { by, user }),
+        2 => (someone(), someone(), until(), reason())
+            .prop_map(|(by, user, until, reason)| room::Event::MemberBanned { by, user, until, reason }),
+        1 => (someone(), someone()).prop_map(|(by, user)| room::Event::MemberUnbanned { by, user }),
+        1 => (someone(), change).prop_map(|(by, (text, number, flag))| {
+            let changes = room::Changes {
+                name: text.as_ref().and_then(|text| RoomName::parse(text).ok()),
+                topic: text.and_then(|text| RoomTopic::parse(&text).ok()),
+                slow_mode_s: number,
+                members_max: number,
+                read_only: flag,
+                visibility: flag.map(|public| if public { Visibility::Public } else { Visibility::Private }),
+                ..room::Changes::default()
+            };
+            room::Event::Changed { by, changes }
+        }),
+        1 => someone().prop_map(|by| room::Event::Archived { by }),
+        1 => someone().prop_map(|by| room::Event::Restored { by }),
+        1 => (someone(), invite(), until(), prop::option::of(1u32..3)).prop_map(
+            |(by, invite, expires, uses_max)| room::Event::InviteCreated { by, invite, expires, uses_max }
+        ),
+        1 => (someone(), invite()).prop_map(|(by, invite)| room::Event::InviteRevoked { by, invite }),
+        1 => someone().prop_map(|by| room::Event::Deleted { by }),
+    ]
+}
+
 /// Few rooms, people and messages, so that steps meet.
 pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let (r, u, m) = (|| 0u8..3, || 0u8..4, || 0u8..6);
@@ -294,6 +344,7 @@ pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(room, by, members, private)| Step::Created { room, by, members, private }),
         2 => (r(), u()).prop_map(|(room, user)| Step::Joined { room, user }),
         2 => (r(), u()).prop_map(|(room, user)| Step::Left { room, user }),
+        6 => (r(), states()).prop_map(|(room, event)| Step::State { room, event }),
         8 => (r(), u(), m(), text(), prop::option::of(m())).prop_map(|(room, by, mid, body, reply_to)| {
             Step::Posted { room, by, mid, body, reply_to }
         }),

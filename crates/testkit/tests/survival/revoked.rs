@@ -250,8 +250,12 @@ async fn a_front_with_neither_log_nor_postgres_shows_nothing_at_all() {
     assert_eq!(answer["code"], ErrorCode::LogUnavailable.number(), "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_leaves_hears_no_more_though_the_log_never_told_of_it() {
+/// Bob is out by what `take_out` does, of which the front that he is connected to was never told.
+async fn who_is_out_hears_no_more(
+    take_out: impl AsyncFnOnce(&Account, &Account, &str),
+    last: &str,
+    expected: ErrorCode,
+) {
     let site = Site::builder().set("HEADS_PERIOD_MS", 600_000).start().await;
     let (one, two) = (site.front().await.url(), site.front().await.url());
     let (ada, bob, room) = pair(&site, &one).await;
@@ -259,15 +263,71 @@ async fn who_leaves_hears_no_more_though_the_log_never_told_of_it() {
     bobs.subscribe(room, json!({})).await;
     // What is republished is sent at most once: as if its leader had died in between.
     announce(&site, false).await;
-    leave(&bob, &one, room).await;
-    let left_at = Instant::now();
+    take_out(&ada, &bob, &format!("{one}/v1/rooms/{room}")).await;
+    let out_at = Instant::now();
     announce(&site, true).await;
     let event = bobs.until(|frame| frame["t"] == "ev").await;
-    assert_eq!(event["e"]["type"], "room.member_left", "{event}");
-    assert!(left_at.elapsed() < SHUT_OUT_WITHIN, "{:?}", left_at.elapsed());
-    assert_eq!(adas.post(room, SECRET).await["t"], "ok");
+    assert_eq!(event["e"]["type"], last, "{event}");
+    assert!(out_at.elapsed() < SHUT_OUT_WITHIN, "{:?}", out_at.elapsed());
+    // Of a deleted room she hears no more either.
+    let _ = adas.post(room, SECRET).await;
     bobs.assert_none(|frame| frame["t"] == "ev").await;
-    assert_eq!(bobs.post(room, "I am still here").await["code"], ErrorCode::NotMember.number());
+    assert_eq!(bobs.post(room, "I am still here").await["code"], expected.number());
+    let sub = bobs.subscribe(room, json!({ "after": 0 })).await;
+    assert_eq!(sub["code"], expected.number(), "{sub}");
+}
+
+async fn done(account: &Account, method: Method, url: &str) {
+    let (status, body) = account.ask(method, url, Some(json!({}))).await;
+    assert!(status.is_success(), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_hears_no_more_though_the_log_never_told_of_it() {
+    let leave = async |_: &Account, bob: &Account, room: &str| {
+        done(bob, Method::POST, &format!("{room}/leave")).await;
+    };
+    who_is_out_hears_no_more(leave, "room.member_left", ErrorCode::NotMember).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_kicked_hears_no_more_though_the_log_never_told_of_it() {
+    let kick = async |ada: &Account, bob: &Account, room: &str| {
+        done(ada, Method::DELETE, &format!("{room}/members/{}", bob.user)).await;
+    };
+    who_is_out_hears_no_more(kick, "room.member_left", ErrorCode::NotMember).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_banned_hears_no_more_though_the_log_never_told_of_it() {
+    let ban = async |ada: &Account, bob: &Account, room: &str| {
+        done(ada, Method::PUT, &format!("{room}/bans/{}", bob.user)).await;
+    };
+    who_is_out_hears_no_more(ban, "room.member_banned", ErrorCode::NotMember).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_hears_more_of_a_deleted_room_though_the_log_never_told_of_it() {
+    let delete = async |ada: &Account, _: &Account, room: &str| done(ada, Method::DELETE, room).await;
+    who_is_out_hears_no_more(delete, "room.deleted", ErrorCode::RoomNotFound).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_muted_says_no_more_though_the_log_never_told_of_it() {
+    let site = Site::builder().set("HEADS_PERIOD_MS", 600_000).start().await;
+    let (one, two) = (site.front().await.url(), site.front().await.url());
+    let (ada, bob, room) = pair(&site, &one).await;
+    let mut bobs = bob.connect(&two).await;
+    bobs.subscribe(room, json!({})).await;
+    announce(&site, false).await;
+    done(&ada, Method::PUT, &format!("{one}/v1/rooms/{room}/mutes/{}", bob.user)).await;
+    let muted_at = Instant::now();
+    announce(&site, true).await;
+    eventually("him to be muted", async || {
+        (bobs.post(room, "I speak").await["code"] == ErrorCode::Muted.number()).then_some(())
+    })
+    .await;
+    assert!(muted_at.elapsed() < SHUT_OUT_WITHIN, "{:?}", muted_at.elapsed());
 }
 
 /// Reads the beginning of a room's raw events over a connection that takes little at once.

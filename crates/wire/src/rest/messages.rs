@@ -102,6 +102,10 @@ pub struct ThreadSummary {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageList {
     pub items: Vec<Message>,
+    /// What was done to the room between the oldest of these messages and the page before, in its order; at most 500, the
+    /// newest.
+    #[serde(default)]
+    pub notices: Vec<super::Notice>,
     /// Leads to the page of older messages; missing at the beginning of the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

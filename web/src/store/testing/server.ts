@@ -81,8 +81,13 @@ export class FakeServer {
     for (const message of messages) unread.posted(message.seq, message.author === 'me');
     return {
       id: room,
+      kind: 'room',
       name: room,
       visibility: 'public',
+      slow_mode_s: 0,
+      read_only: false,
+      members_max: 0,
+      archived: false,
       owner: created.e!.by,
       member_count: 1,
       joined: true,
