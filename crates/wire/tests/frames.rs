@@ -25,8 +25,8 @@ fn position() -> Position {
     Position { epoch: "18c3f2a9d7e4b100".into(), seq: 812 }
 }
 
-fn object(text: &str) -> Option<natterjack_wire::draft::JsonObject> {
-    Some(serde_json::from_str(text).unwrap())
+fn object(text: &str) -> natterjack_wire::draft::JsonObject {
+    serde_json::from_str(text).unwrap()
 }
 
 fn send(number: u64, body: &str, reply_to: Option<natterjack_domain::MessageId>) -> ClientFrame {
@@ -81,7 +81,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
                 reply_to: None,
                 thread: Some(id(7)),
                 mentions: Some(Mentioned { users: Some(vec![id(2)]), all: Some(true), here: None }),
-                meta: object(r#"{"sticker":"frog"}"#),
+                meta: Some(object(r#"{"sticker":"frog"}"#)),
                 forwarded: Some(Original { room: id(5), mid: id(6) }),
                 attachments: Some(vec![id(8)]),
             },
@@ -99,7 +99,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
                 cid,
                 body: "better".into(),
                 mentions: Some(Mentioned { here: Some(true), ..Mentioned::default() }),
-                meta: object("{}"),
+                meta: Some(object("{}")),
             },
         ),
         ("recall", ClientFrame::Recall { id: 7, room, mid, cid }),
