@@ -106,9 +106,14 @@ ids! {
     InviteId,
     /// A file that a message may bear.
     AttachmentId,
+    /// A message that is to be sent later.
+    ScheduleId,
 }
 
 impl MessageId {
+    /// No message's id.
+    pub const NONE: Self = Self(Uuid::nil());
+
     /// The id of the message that `author` sends to `room` as `cid`.
     ///
     /// Deterministic (UUIDv5), so that a repeat of the same send is the same message on any front
@@ -159,6 +164,13 @@ impl RoomId {
         people.dedup();
         let bytes: Vec<u8> = people.iter().flat_map(|user| *user.0.as_bytes()).collect();
         Self(Uuid::new_v5(&SPACE, &bytes))
+    }
+}
+
+impl ScheduleId {
+    /// What `author` has sent later with the idempotency key `key`: a repeated request names the same.
+    pub fn derive(author: UserId, key: &str) -> Self {
+        Self(Uuid::new_v5(author.as_uuid(), &[b"schedule", key.as_bytes()].concat()))
     }
 }
 

@@ -11,7 +11,9 @@ pub mod room;
 pub mod user;
 pub mod values;
 
-pub use ids::{AttachmentId, ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, SessionId, UserId};
+pub use ids::{
+    AttachmentId, ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, ScheduleId, SessionId, UserId,
+};
 pub use permission::{Action, Role};
 pub use values::{
     AvatarId, InvalidText, MessageBody, Reason, RoomDescription, RoomName, RoomTopic, Visibility,

@@ -1,9 +1,22 @@
-//! A person's own facts: registered, and read up to where.
+//! What a person keeps: how far they have read, what they follow, drafts, saved messages, what is to be sent later.
+//!
+//! All of it stands on the person's own feed and is folded in the feed's order, whichever device said it.
 
-use std::collections::HashMap;
+pub mod quiet;
+pub mod reading;
+pub mod schedule;
 
-use crate::ids::{RoomId, UserId};
+use crate::{
+    ids::{MessageId, RoomId, ScheduleId, UserId},
+    values::MessageBody,
+};
 
+pub use self::{
+    quiet::{DoNotDisturb, NotifyLevel},
+    reading::{Marks, Shift},
+};
+
+/// A fact of the person `id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Registered {
@@ -16,47 +29,75 @@ pub enum Event {
         room: RoomId,
         seq: u64,
     },
+    /// What follows `seq` is unread again.
+    MarkedUnread {
+        id: UserId,
+        room: RoomId,
+        seq: u64,
+    },
+    /// The thread under the message `thread` is read up to `seq`.
+    ThreadRead {
+        id: UserId,
+        room: RoomId,
+        thread: MessageId,
+        seq: u64,
+    },
+    ThreadFollowed {
+        id: UserId,
+        room: RoomId,
+        thread: MessageId,
+        on: bool,
+    },
+    /// What the room holds up to `seq` has reached one of the person's devices.
+    Delivered {
+        id: UserId,
+        room: RoomId,
+        seq: u64,
+    },
+    /// Without a body there is no draft any more.
+    DraftSaved {
+        id: UserId,
+        room: RoomId,
+        thread: Option<MessageId>,
+        body: Option<MessageBody>,
+    },
+    MessageSaved {
+        id: UserId,
+        room: RoomId,
+        mid: MessageId,
+        on: bool,
+    },
+    NotifyChanged {
+        id: UserId,
+        room: RoomId,
+        level: NotifyLevel,
+    },
+    DndChanged {
+        id: UserId,
+        dnd: DoNotDisturb,
+    },
+    Schedule {
+        id: UserId,
+        sid: ScheduleId,
+        event: schedule::Event,
+    },
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct User {
-    read: HashMap<RoomId, u64>,
-}
-
-impl User {
-    /// Marks `room` as read up to `seq`. A mark only moves forward; one that would not changes nothing.
-    pub fn read(&self, id: UserId, room: RoomId, seq: u64) -> Option<Event> {
-        let moves = self.read.get(&room).is_none_or(|known| *known < seq);
-        moves.then_some(Event::Read { id, room, seq })
-    }
-
-    pub fn apply(&mut self, event: &Event) {
-        match event {
-            Event::Registered { .. } => {}
-            Event::Read { room, seq, .. } => {
-                let known = self.read.entry(*room).or_default();
-                *known = (*known).max(*seq);
-            }
+impl Event {
+    /// Whose fact it is.
+    pub const fn user(&self) -> UserId {
+        match self {
+            Self::Registered { id, .. }
+            | Self::Read { id, .. }
+            | Self::MarkedUnread { id, .. }
+            | Self::ThreadRead { id, .. }
+            | Self::ThreadFollowed { id, .. }
+            | Self::Delivered { id, .. }
+            | Self::DraftSaved { id, .. }
+            | Self::MessageSaved { id, .. }
+            | Self::NotifyChanged { id, .. }
+            | Self::DndChanged { id, .. }
+            | Self::Schedule { id, .. } => *id,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_read_mark_only_moves_forward() {
-        let (id, room) = (UserId::random(), RoomId::random());
-        let mut user = User::default();
-        for (seq, moves) in [(5, true), (5, false), (4, false), (9, true)] {
-            let event = user.read(id, room, seq);
-            assert_eq!(event, moves.then_some(Event::Read { id, room, seq }));
-            if let Some(event) = event {
-                user.apply(&event);
-            }
-        }
-        user.apply(&Event::Read { id, room, seq: 2 });
-        assert_eq!(user.read(id, room, 9), None);
     }
 }

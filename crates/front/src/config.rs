@@ -18,6 +18,7 @@ pub struct Config {
     pub socket: SocketConfig,
     pub hub: HubConfig,
     pub rooms: RoomsConfig,
+    pub kept: KeptConfig,
     pub lifecycle: lifecycle::Config,
     pub log: natterjack_eventlog::Config,
     pub database: natterjack_database::Config,
@@ -110,6 +111,19 @@ pub struct RoomsConfig {
     pub slow_mode_max: Duration,
 }
 
+/// What people keep for themselves.
+#[derive(Debug, Clone)]
+pub struct KeptConfig {
+    /// Rooms of up to so many members tell who has read what.
+    pub receipts_members_max: usize,
+    /// Messages that one person has saved.
+    pub saved_max: u64,
+    /// Messages of one person that are to be sent later.
+    pub schedules_max: u64,
+    /// How far ahead.
+    pub schedule_ahead: Duration,
+}
+
 /// An origin (RFC 6454) such as `https://chat.example`.
 #[derive(Debug, Clone)]
 pub struct Origin(pub HeaderValue);
@@ -142,6 +156,7 @@ impl Config {
             socket: SocketConfig::read(r),
             hub: HubConfig::read(r),
             rooms: RoomsConfig::read(r),
+            kept: KeptConfig::read(r),
             lifecycle: lifecycle::Config::read(r),
             log: natterjack_eventlog::Config::read(r),
             database: natterjack_database::Config::read(r),
@@ -208,6 +223,19 @@ fn recall_window(secs: u64) -> Option<Duration> {
 /// Zero would mean "at once" or "never", and is neither.
 fn millis(r: &mut Reader, name: &str, default_ms: u64) -> Duration {
     Duration::from_millis(r.in_range(name, default_ms, 1..=86_400_000))
+}
+
+impl KeptConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        const DAY_SECS: u64 = 86_400;
+        let days = r.in_range("NATTERJACK_SCHEDULE_AHEAD_DAYS", 366, 1..=3_660);
+        Self {
+            receipts_members_max: r.in_range("NATTERJACK_RECEIPTS_MEMBERS_MAX", 50, 2..=1_000),
+            saved_max: r.in_range("NATTERJACK_SAVED_MAX", 10_000, 1..=1_000_000),
+            schedules_max: r.in_range("NATTERJACK_SCHEDULES_MAX", 100, 1..=10_000),
+            schedule_ahead: Duration::from_secs(days * DAY_SECS),
+        }
+    }
 }
 
 impl HubConfig {

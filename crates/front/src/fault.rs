@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use natterjack_domain::{InvalidText, message, room};
+use natterjack_domain::{
+    InvalidText, message, room,
+    user::{quiet::InvalidQuiet, schedule},
+};
 use natterjack_eventlog::{AppendError, ReadError};
 use natterjack_wire::{ErrorCode, Problem, ServerFrame};
 
@@ -162,6 +165,21 @@ impl From<message::Rejection> for Fault {
                 Self::from(ErrorCode::TooManyPins).because(rejection.to_string())
             }
         }
+    }
+}
+
+impl From<schedule::Rejection> for Fault {
+    fn from(rejection: schedule::Rejection) -> Self {
+        match rejection {
+            schedule::Rejection::NotFound => ErrorCode::ScheduleNotFound.into(),
+            schedule::Rejection::Begun => ErrorCode::ScheduleBegun.into(),
+        }
+    }
+}
+
+impl From<InvalidQuiet> for Fault {
+    fn from(error: InvalidQuiet) -> Self {
+        Self::from(ErrorCode::QuietInvalid).because(error.to_string())
     }
 }
 

@@ -28,16 +28,18 @@ mod auth;
 mod events;
 mod extract;
 mod invites;
+mod kept;
 mod members;
 mod messages;
 mod observe;
 mod people;
 mod problems;
 mod rooms;
+mod schedules;
 
 use crate::{
-    config::HttpConfig, fault::Fault, identity::Accounts, limit::Limiter, projected::Projected, rooms::Rooms,
-    store::Store, ws,
+    config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, projected::Projected,
+    rooms::Rooms, schedules::Schedules, store::Store, ws,
 };
 
 /// What the handlers draw on; each takes the one thing that it needs.
@@ -46,6 +48,8 @@ pub struct Parts {
     pub sockets: Arc<ws::Context>,
     pub accounts: Arc<Accounts>,
     pub rooms: Rooms,
+    pub keeper: Keeper,
+    pub schedules: Schedules,
     pub store: Store,
     pub projected: Projected,
     pub limiter: Arc<Limiter>,
@@ -113,6 +117,19 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(invites::list, invites::create))
         .routes(routes!(invites::revoke))
         .routes(routes!(invites::preview, invites::join))
+        .routes(routes!(kept::mark_unread))
+        .routes(routes!(kept::read_all))
+        .routes(routes!(kept::seen))
+        .routes(routes!(kept::notifications, kept::set_notifications))
+        .routes(routes!(kept::do_not_disturb, kept::set_do_not_disturb))
+        .routes(routes!(kept::drafts))
+        .routes(routes!(kept::followed))
+        .routes(routes!(kept::follow, kept::unfollow))
+        .routes(routes!(kept::saved))
+        .routes(routes!(kept::save, kept::forget))
+        .routes(routes!(schedules::create))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::change, schedules::cancel))
         .routes(routes!(events::events))
 }
 

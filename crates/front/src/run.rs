@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     hub::Hub,
     identity::Accounts,
+    kept::{Keeper, Receipts},
     limit::Limiter,
     outside::Log,
     projected::Projected,
@@ -28,6 +29,7 @@ use crate::{
     rest::{self, Parts},
     revocation::Revocations,
     rooms::Rooms,
+    schedules::Schedules,
     serve as http,
     store::Store,
     ws,
@@ -108,6 +110,7 @@ pub async fn serve(
     }
     revocations.catch_up(&identity).await;
     let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
+    let keeper = Keeper::new(hub.clone(), store.clone(), projected.clone(), config.kept.clone());
     let limiter = Arc::new(Limiter::new(&config.http, &config.socket));
     let sockets = Arc::new(ws::Context {
         node: config.node.clone(),
@@ -115,6 +118,9 @@ pub async fn serve(
         hub: hub.clone(),
         store: store.clone(),
         projected: projected.clone(),
+        keeper: keeper.clone(),
+        receipts: Receipts::new(log.clone(), config.kept.receipts_members_max),
+        paced: Arc::default(),
         tokens: identity.access_tokens().clone(),
         clock,
         registry: registry.clone(),
@@ -141,11 +147,15 @@ pub async fn serve(
     let patience = config.socket.cut_off_timeout;
     background.spawn(watch_log(log.clone(), hub.clone(), checks, registry.clone(), patience, stop.clone()));
     background.spawn(store.clone().watch(postgres, stop.clone()));
+    let schedules = Schedules::new(sockets.clone());
+    background.spawn(schedules.clone().run(config.database.clone(), stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
     let parts = Parts {
         accounts: Arc::new(Accounts::new(identity, revocations, log)),
         rooms: Rooms::new(hub, &config.rooms),
+        keeper,
+        schedules,
         store,
         projected,
         limiter,

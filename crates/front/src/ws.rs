@@ -8,8 +8,14 @@ use natterjack_wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::SocketConfig, hub::Hub, limit::Limiter, projected::Projected, registry::Registry,
-    revocation::Revocations, store::Store,
+    config::SocketConfig,
+    hub::Hub,
+    kept::{Keeper, Paced, Receipts},
+    limit::Limiter,
+    projected::Projected,
+    registry::Registry,
+    revocation::Revocations,
+    store::Store,
 };
 
 pub(crate) mod decode;
@@ -33,6 +39,9 @@ pub struct Context {
     pub hub: Hub,
     pub store: Store,
     pub projected: Projected,
+    pub keeper: Keeper,
+    pub receipts: Receipts,
+    pub paced: Arc<Paced>,
     pub tokens: AccessTokens,
     pub clock: Clock,
     pub registry: Arc<Registry>,
@@ -74,7 +83,7 @@ impl Context {
         (moment - self.clock.now()).try_into().unwrap_or_default()
     }
 
-    fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         crate::hub::now_ms(&self.clock)
     }
 }

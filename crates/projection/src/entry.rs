@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use natterjack_domain::{RoomId, user};
+use natterjack_domain::{
+    RoomId,
+    user::{self, schedule},
+};
 use natterjack_eventlog::{Event, Kind, NotAnEvent, Subject, Topic};
 use natterjack_wire::{Fact, StoredEvent};
 
@@ -67,8 +70,8 @@ fn read_fact(subject: Subject, known: bool, body: &[u8]) -> Result<Fact, String>
     if !belongs(&fact, subject) {
         return Err("an event of this type does not belong on this subject".into());
     }
-    if let Fact::User(user::Event::Read { seq, .. }) = &fact
-        && i64::try_from(*seq).is_err()
+    if let Fact::User(event) = &fact
+        && number(event).is_some_and(|number| i64::try_from(number).is_err())
     {
         return Err("the sequence is beyond every sequence".into());
     }
@@ -80,11 +83,28 @@ fn read_fact(subject: Subject, known: bool, body: &[u8]) -> Result<Fact, String>
 fn belongs(fact: &Fact, subject: Subject) -> bool {
     match (fact, subject.kind) {
         (Fact::Room(_), Kind::State) | (Fact::Message(_), Kind::Timeline) => true,
-        (Fact::User(event), Kind::Feed) => {
-            let (user::Event::Registered { id, .. } | user::Event::Read { id, .. }) = event;
-            subject.topic == Topic::User(*id)
-        }
+        (Fact::User(event), Kind::Feed) => subject.topic == Topic::User(event.user()),
         _ => false,
+    }
+}
+
+/// The number that a person's event bears and a table has to hold.
+fn number(event: &user::Event) -> Option<u64> {
+    use schedule::Event::{Begun, Cancelled, Failed, Scheduled, Sent};
+    match event {
+        user::Event::Read { seq, .. }
+        | user::Event::MarkedUnread { seq, .. }
+        | user::Event::ThreadRead { seq, .. }
+        | user::Event::Delivered { seq, .. }
+        | user::Event::Schedule { event: Sent { seq }, .. } => Some(*seq),
+        user::Event::Schedule { event: Scheduled { plan }, .. } => Some(plan.at),
+        user::Event::Schedule { event: Begun | Cancelled | Failed { .. }, .. }
+        | user::Event::Registered { .. }
+        | user::Event::ThreadFollowed { .. }
+        | user::Event::DraftSaved { .. }
+        | user::Event::MessageSaved { .. }
+        | user::Event::NotifyChanged { .. }
+        | user::Event::DndChanged { .. } => None,
     }
 }
 

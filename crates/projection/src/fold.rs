@@ -3,6 +3,7 @@
 //! A batch is folded in three steps: [`Keys`] says which rows its events depend on, the caller loads them as
 //! [`Known`], and [`fold`] gives the [`Changes`].
 
+mod kept;
 mod messages;
 mod people;
 mod rooms;
@@ -10,13 +11,15 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use natterjack_domain::{
-    MessageId, RoomId, UserId,
+    MessageId, RoomId, ScheduleId, UserId,
     message::{self, Emoji, Message},
     room::{Facts, Room},
+    user::{self, schedule::Stage},
 };
 use natterjack_wire::Fact;
 
 pub use self::{
+    kept::{Draft, Kept, Saved, Scheduled},
     messages::{Content, Gone, Named, NewMessage, Pin, Place, Says, Thread, Version},
     people::Person,
     rooms::{Membership, NewRoom, Sanction, SanctionKind},
@@ -48,12 +51,16 @@ pub struct Keys {
     pub reactions: BTreeSet<(RoomId, MessageId, Emoji, UserId)>,
     /// Rooms whose pinned messages are to be counted.
     pub pins: BTreeSet<RoomId>,
+    pub schedules: BTreeSet<(UserId, ScheduleId)>,
 }
 
 impl Keys {
     pub fn of(batch: &[Entry], repeats: Repeats) -> Self {
         let mut keys = Self::default();
         for entry in batch {
+            if let Ok(Fact::User(user::Event::Schedule { id, sid, .. })) = &entry.fact {
+                keys.schedules.insert((*id, *sid));
+            }
             let Some(room) = entry.room() else { continue };
             keys.rooms.insert(room);
             match &entry.fact {
@@ -103,6 +110,7 @@ pub struct Known {
     pub threads: HashMap<(RoomId, u64), Thread>,
     /// How many pinned messages a room has.
     pub pins: HashMap<RoomId, usize>,
+    pub schedules: HashMap<(UserId, ScheduleId), Stage>,
 }
 
 /// What changes in a room with every event.
@@ -173,7 +181,7 @@ pub struct Changes {
     pub reaction_counts: BTreeMap<(RoomId, u64, Emoji), u64>,
     /// `None` for what is no longer pinned.
     pub pins: BTreeMap<(RoomId, u64), Option<Pin>>,
-    pub marks: BTreeMap<(UserId, RoomId), u64>,
+    pub kept: Kept,
     pub people: BTreeMap<UserId, Person>,
     pub parked: Vec<Parked>,
     pub notices: Vec<Notice>,

@@ -23,7 +23,7 @@ const REMAINDER_EVENTS: u64 = 1_000;
 const REPLAY_LOCK: i64 = 0x6e6a_7265_706c_6179;
 
 /// The tables of the read schema, all of which a replay makes again.
-pub const TABLES: [&str; 14] = [
+pub const TABLES: [&str; 22] = [
     "checkpoints",
     "rooms",
     "members",
@@ -38,6 +38,14 @@ pub const TABLES: [&str; 14] = [
     "read_marks",
     "people",
     "parked",
+    "delivered_marks",
+    "thread_marks",
+    "thread_follows",
+    "drafts",
+    "saved_messages",
+    "notify_levels",
+    "do_not_disturb",
+    "schedules",
 ];
 
 /// Why a rebuild or a verification failed. The live tables are as they were.

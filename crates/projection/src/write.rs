@@ -4,6 +4,7 @@
 //! The read tables are those of the schema that the search path names.
 
 mod done;
+mod kept;
 mod messages;
 mod people;
 mod rooms;
@@ -102,9 +103,9 @@ pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> 
         rooms::counts(work, changes),
         rooms::state(work, changes),
         messages::edited(work, changes),
-        // Boxed: hardly any batch needs it.
+        // Boxed: hardly any batch needs them.
         Box::pin(done::all(work, changes)),
-        people::marks(work, changes),
+        Box::pin(kept::kept(work, changes)),
         people::people(work, changes),
         parked(work, stream, changes),
     );

@@ -5,7 +5,7 @@
 //! grants nothing.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use natterjack_domain::{RoomId, UserId};
+use natterjack_domain::{MessageId, RoomId, ScheduleId, UserId};
 use uuid::Uuid;
 
 const VERSION: u8 = 1;
@@ -33,6 +33,11 @@ pub enum Cursor {
     People { username: String, after: UserId },
     Sanctions { after: UserId },
     Audit { before_seq: i64 },
+    Drafts { room: RoomId, thread: MessageId },
+    Saved { before_seq: i64 },
+    Schedules { at: i64, after: ScheduleId },
+    Seen { after: UserId },
+    Followed { at: String, before: MessageId },
 }
 
 impl Cursor {
@@ -54,6 +59,13 @@ impl Cursor {
             Self::People { username, after } => put(&mut out, b'p', after.as_uuid(), username.as_bytes()),
             Self::Sanctions { after } => put(&mut out, b's', after.as_uuid(), &[]),
             Self::Audit { before_seq } => place(&mut out, b'u', *before_seq),
+            Self::Drafts { room, thread } => {
+                put(&mut out, b'd', room.as_uuid(), thread.as_uuid().as_bytes());
+            }
+            Self::Saved { before_seq } => put(&mut out, b'k', &Uuid::nil(), &before_seq.to_be_bytes()),
+            Self::Schedules { at, after } => put(&mut out, b'l', after.as_uuid(), &at.to_be_bytes()),
+            Self::Followed { at, before } => put(&mut out, b'f', before.as_uuid(), at.as_bytes()),
+            Self::Seen { after } => put(&mut out, b'w', after.as_uuid(), &[]),
         }
         seal(out)
     }
@@ -80,6 +92,11 @@ impl Cursor {
             b'a' if id.is_nil() => Ok(Self::Replies { before_seq: sequence(rest)? }),
             b't' if id.is_nil() => Ok(Self::Threads { before_seq: sequence(rest)? }),
             b'v' if id.is_nil() => Ok(Self::Versions { before_seq: sequence(rest)? }),
+            b'd' => Ok(Self::Drafts { room: RoomId::from_uuid(id), thread: message(rest)? }),
+            b'k' if id.is_nil() => Ok(Self::Saved { before_seq: sequence(rest)? }),
+            b'l' => Ok(Self::Schedules { at: sequence(rest)?, after: ScheduleId::from_uuid(id) }),
+            b'f' => Ok(Self::Followed { at: words(rest)?, before: MessageId::from_uuid(id) }),
+            b'w' if rest.is_empty() => Ok(Self::Seen { after: UserId::from_uuid(id) }),
             b'p' => Ok(Self::People { username: words(rest)?, after: UserId::from_uuid(id) }),
             b's' if rest.is_empty() => Ok(Self::Sanctions { after: UserId::from_uuid(id) }),
             b'u' if id.is_nil() => Ok(Self::Audit { before_seq: sequence(rest)? }),
@@ -116,6 +133,10 @@ fn sequence(bytes: &[u8]) -> Result<i64, CursorInvalid> {
     bytes.try_into().map(i64::from_be_bytes).map_err(|_| CursorInvalid)
 }
 
+fn message(bytes: &[u8]) -> Result<MessageId, CursorInvalid> {
+    bytes.try_into().map(|id| MessageId::from_uuid(Uuid::from_bytes(id))).map_err(|_| CursorInvalid)
+}
+
 /// FNV-1a, 32 bits.
 fn checksum(bytes: &[u8]) -> [u8; CHECK_LEN] {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
@@ -144,7 +165,17 @@ mod tests {
             any::<i64>().prop_map(|before_seq| Cursor::Versions { before_seq }),
             any::<i64>().prop_map(|before_seq| Cursor::Audit { before_seq }),
             id.clone().prop_map(|id| Cursor::Sanctions { after: UserId::from_uuid(id) }),
-            (text, id).prop_map(|(username, id)| Cursor::People { username, after: UserId::from_uuid(id) }),
+            (text, id.clone())
+                .prop_map(|(username, id)| Cursor::People { username, after: UserId::from_uuid(id) }),
+            (id.clone(), id.clone()).prop_map(|(room, thread)| Cursor::Drafts {
+                room: RoomId::from_uuid(room),
+                thread: MessageId::from_uuid(thread),
+            }),
+            any::<i64>().prop_map(|before_seq| Cursor::Saved { before_seq }),
+            (any::<i64>(), id.clone())
+                .prop_map(|(at, id)| Cursor::Schedules { at, after: ScheduleId::from_uuid(id) }),
+            (text, id.clone()).prop_map(|(at, id)| Cursor::Followed { at, before: MessageId::from_uuid(id) }),
+            id.prop_map(|id| Cursor::Seen { after: UserId::from_uuid(id) }),
         ]
     }
 

@@ -12,14 +12,17 @@
 mod rows;
 mod cursor;
 pub mod events;
+pub mod follows;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod kept;
 pub mod members;
 pub mod messages;
 pub mod metrics;
 pub mod notices;
 pub mod people;
 pub mod rooms;
+pub mod seen;
 
 use deadpool_postgres::GenericClient;
 use natterjack_wire::Position;

@@ -15,7 +15,8 @@ use crate::{
 /// The summaries, for the person `$1`, of the rooms that a subquery gives with `joined_seq`, null for those
 /// that the person is not a member of.
 ///
-/// What was said before a person joined is not unread. What is last is shown to members only.
+/// What was said before a person joined is not unread. What is last is shown to members only. Of the rooms without a name
+/// those of two tell how far the other one has come.
 macro_rules! summaries {
     ($rooms:literal, $order:literal) => {
         concat!(
@@ -24,6 +25,15 @@ macro_rules! summaries {
                     r.joined_seq IS NOT NULL AS joined, coalesce(k.seq, 0) AS read_seq,
                     CASE WHEN r.joined_seq IS NULL THEN 0
                          ELSE r.last_ordinal - coalesce(u.ordinal, 0) END AS unread,
+                    f.seq AS first_seq, f.mid AS first_mid, n.level AS notify,
+                    CASE WHEN o.user_id IS NOT NULL THEN coalesce(ok.seq, 0) END AS other_read_seq,
+                    CASE WHEN o.user_id IS NOT NULL THEN greatest(ok.seq, od.seq, 0) END AS other_delivered_seq,
+                    CASE WHEN r.joined_seq IS NULL THEN 0 ELSE
+                        r.all_mentions - coalesce(u.all_mentions, 0) + (
+                            SELECT count(*) FROM read.mentions
+                            WHERE room = r.id AND user_id = $1 AND seq > greatest(k.seq, r.joined_seq)
+                              AND thread IS NULL)
+                    END AS mentions,
                     r.name_key, c.epoch, c.seq AS as_of, ",
             message_columns!(),
             " FROM (",
@@ -39,9 +49,21 @@ macro_rules! summaries {
                     WHERE o.room = r.id AND o.user_id <> $1
                   ) p ON r.kind <> 'room'
              LEFT JOIN LATERAL (
-                    SELECT ordinal FROM read.messages
+                    SELECT ordinal, all_mentions FROM read.messages
                     WHERE room = r.id AND seq <= greatest(k.seq, r.joined_seq) ORDER BY seq DESC LIMIT 1
                   ) u ON r.joined_seq IS NOT NULL
+             LEFT JOIN LATERAL (
+                    SELECT seq, mid FROM read.messages
+                    WHERE room = r.id AND seq > greatest(k.seq, r.joined_seq) AND thread IS NULL
+                    ORDER BY seq LIMIT 1
+                  ) f ON r.joined_seq IS NOT NULL
+             LEFT JOIN LATERAL (
+                    SELECT user_id FROM read.members WHERE room = r.id AND user_id <> $1 LIMIT 1
+                  ) o ON r.joined_seq IS NOT NULL AND r.kind = 'direct'
+             LEFT JOIN read.read_marks ok ON ok.user_id = o.user_id AND ok.room = r.id
+             LEFT JOIN read.delivered_marks od ON od.user_id = o.user_id AND od.room = r.id
+             LEFT JOIN read.notify_levels n
+                    ON n.user_id = $1 AND n.room = r.id AND r.joined_seq IS NOT NULL
              LEFT JOIN LATERAL (
                     SELECT * FROM read.messages WHERE room = r.id AND thread IS NULL
                     ORDER BY seq DESC LIMIT 1

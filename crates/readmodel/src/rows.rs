@@ -1,9 +1,11 @@
 //! From columns to values. The columns have one name and one meaning in all statements.
 
-use natterjack_domain::{ClientId, MessageId, Role, RoomId, UserId, Visibility, room::Kind};
+use natterjack_domain::{
+    ClientId, MessageId, Role, RoomId, UserId, Visibility, room::Kind, user::NotifyLevel,
+};
 use natterjack_wire::{
     Position,
-    rest::{Deleted, Message, Person, Pinned, RoomSummary, ThreadSummary},
+    rest::{Deleted, FirstUnread, Message, Person, Pinned, RoomSummary, ThreadSummary},
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::{Error, Row};
@@ -130,7 +132,12 @@ pub fn room(row: &Row) -> Result<RoomSummary, crate::Error> {
         member_count: number("member_count")?,
         joined: row.try_get("joined")?,
         unread: number("unread")?,
+        mentions: number("mentions")?,
         read_seq: number("read_seq")?,
+        first_unread: first_unread(row)?,
+        notify: level(row.try_get("notify")?),
+        other_read_seq: row.try_get::<_, Option<i64>>("other_read_seq")?.map(unsigned),
+        other_delivered_seq: row.try_get::<_, Option<i64>>("other_delivered_seq")?.map(unsigned),
         head: number("head")?,
         last_message: message(row, id)?,
         as_of: position(row)?,
@@ -143,6 +150,17 @@ fn others(row: &Row) -> Result<Vec<Person>, Error> {
     let usernames: Option<Vec<String>> = row.try_get("usernames")?;
     let people = ids.into_iter().flatten().zip(usernames.into_iter().flatten());
     Ok(people.map(|(id, username)| Person { id: UserId::from_uuid(id), username }).collect())
+}
+
+fn first_unread(row: &Row) -> Result<Option<FirstUnread>, Error> {
+    let Some(seq) = row.try_get::<_, Option<i64>>("first_seq")? else { return Ok(None) };
+    Ok(Some(FirstUnread { seq: unsigned(seq), mid: MessageId::from_uuid(row.try_get("first_mid")?) }))
+}
+
+/// Of a person who has said nothing: everything.
+pub fn level(text: Option<&str>) -> NotifyLevel {
+    let said = NotifyLevel::ALL.into_iter().find(|level| Some(level.as_str()) == text);
+    said.unwrap_or_default()
 }
 
 fn visibility(text: &str) -> Visibility {

@@ -65,6 +65,15 @@ codes! {
     2014 TooManyPins "too_many_pins" 409 "The room has too many pinned messages";
     2015 RecallTooLate "recall_too_late" 409 "The message is too old to be recalled";
     2016 MessageChanged "message_changed" 412 "The message was edited in the meantime";
+    2040 ReceiptsOff "receipts_off" 409 "The room is too large to tell who has read what";
+    2041 NotDirect "not_direct" 409 "Only rooms of two tell what was delivered";
+    2042 QuietInvalid "quiet_invalid" 422 "The times not to be disturbed are not valid";
+    2043 TooManySaved "too_many_saved" 409 "Too many messages are saved";
+    2044 ScheduleNotFound "schedule_not_found" 404 "There is no such message to be sent later";
+    2045 ScheduleBegun "schedule_begun" 409 "The message is being sent, or was";
+    2046 ScheduleTimeInvalid "schedule_time_invalid" 422 "The message cannot be sent at that time";
+    2047 TooManySchedules "too_many_schedules" 409 "Too many messages are to be sent later";
+    2048 SettingContended "setting_contended" 503 "Too many changes of yours at once";
 
     3001 RoomNotFound "room_not_found" 404 "There is no such room";
     3002 NotMember "not_member" 403 "Only members may do this";

@@ -8,11 +8,15 @@ mod rooms;
 
 use bytes::Bytes;
 use natterjack_domain::{
-    ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName, UserId, Visibility,
+    ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName, ScheduleId, UserId,
+    Visibility,
     attachment::Attachment,
     message::{self, Emoji, Forwarded, Mentions, Meta},
     room::{self, Kind},
-    user,
+    user::{
+        self, DoNotDisturb, NotifyLevel,
+        schedule::{self, Plan},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -185,6 +189,76 @@ pub enum EventBody {
         #[ts(type = "number")]
         seq: u64,
     },
+    #[serde(rename = "user.marked_unread")]
+    UserMarkedUnread {
+        room: RoomId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+    #[serde(rename = "user.thread_read")]
+    UserThreadRead {
+        room: RoomId,
+        thread: MessageId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+    #[serde(rename = "user.thread_followed")]
+    UserThreadFollowed { room: RoomId, thread: MessageId, on: bool },
+    #[serde(rename = "user.delivered")]
+    UserDelivered {
+        room: RoomId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+    /// Without `body` there is no draft any more.
+    #[serde(rename = "user.draft_saved")]
+    UserDraftSaved {
+        room: RoomId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        thread: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, as = "Option<String>")]
+        #[schema(value_type = Option<String>)]
+        body: Option<MessageBody>,
+    },
+    #[serde(rename = "user.message_saved")]
+    UserMessageSaved { room: RoomId, mid: MessageId, on: bool },
+    #[serde(rename = "user.notify_changed")]
+    UserNotifyChanged { room: RoomId, level: NotifyLevel },
+    #[serde(rename = "user.dnd_changed")]
+    UserDndChanged { dnd: DoNotDisturb },
+    #[serde(rename = "user.scheduled")]
+    UserScheduled {
+        sid: ScheduleId,
+        room: RoomId,
+        #[ts(type = "number")]
+        at: u64,
+        #[ts(type = "string")]
+        #[schema(value_type = String)]
+        body: MessageBody,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reply_to: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        thread: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Mentions::is_empty")]
+        #[ts(optional, as = "Option<Mentions>")]
+        mentions: Mentions,
+    },
+    #[serde(rename = "user.schedule_begun")]
+    UserScheduleBegun { sid: ScheduleId },
+    #[serde(rename = "user.schedule_cancelled")]
+    UserScheduleCancelled { sid: ScheduleId },
+    #[serde(rename = "user.schedule_sent")]
+    UserScheduleSent {
+        sid: ScheduleId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+    #[serde(rename = "user.schedule_failed")]
+    UserScheduleFailed { sid: ScheduleId, code: u16 },
 }
 
 /// The most frequent of events, read in half the time: the fields of the others need not be kept aside until the type is
@@ -276,6 +350,7 @@ impl StoredEvent {
         decoded.map_err(DecodeError::Malformed)
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each type of event")]
     pub fn fact(self) -> Fact {
         let by = self.by;
         match self.body {
@@ -347,8 +422,44 @@ impl StoredEvent {
                 Fact::User(user::Event::Registered { id: by, username })
             }
             EventBody::UserRead { room, seq } => Fact::User(user::Event::Read { id: by, room, seq }),
+            EventBody::UserMarkedUnread { room, seq } => {
+                Fact::User(user::Event::MarkedUnread { id: by, room, seq })
+            }
+            EventBody::UserThreadRead { room, thread, seq } => {
+                Fact::User(user::Event::ThreadRead { id: by, room, thread, seq })
+            }
+            EventBody::UserThreadFollowed { room, thread, on } => {
+                Fact::User(user::Event::ThreadFollowed { id: by, room, thread, on })
+            }
+            EventBody::UserDelivered { room, seq } => {
+                Fact::User(user::Event::Delivered { id: by, room, seq })
+            }
+            EventBody::UserDraftSaved { room, thread, body } => {
+                Fact::User(user::Event::DraftSaved { id: by, room, thread, body })
+            }
+            EventBody::UserMessageSaved { room, mid, on } => {
+                Fact::User(user::Event::MessageSaved { id: by, room, mid, on })
+            }
+            EventBody::UserNotifyChanged { room, level } => {
+                Fact::User(user::Event::NotifyChanged { id: by, room, level })
+            }
+            EventBody::UserDndChanged { dnd } => Fact::User(user::Event::DndChanged { id: by, dnd }),
+            EventBody::UserScheduled { sid, room, at, body, reply_to, thread, mentions } => {
+                let plan = Plan { room, at, body, reply_to, thread, mentions };
+                schedule(by, sid, schedule::Event::Scheduled { plan })
+            }
+            EventBody::UserScheduleBegun { sid } => schedule(by, sid, schedule::Event::Begun),
+            EventBody::UserScheduleCancelled { sid } => schedule(by, sid, schedule::Event::Cancelled),
+            EventBody::UserScheduleSent { sid, seq } => schedule(by, sid, schedule::Event::Sent { seq }),
+            EventBody::UserScheduleFailed { sid, code } => {
+                schedule(by, sid, schedule::Event::Failed { code })
+            }
         }
     }
+}
+
+fn schedule(id: UserId, sid: ScheduleId, event: schedule::Event) -> Fact {
+    Fact::User(user::Event::Schedule { id, sid, event })
 }
 
 fn malformed(why: &dyn std::fmt::Display) -> DecodeError {
@@ -399,5 +510,34 @@ fn store_user(event: &user::Event) -> (UserId, EventBody) {
     match event.clone() {
         user::Event::Registered { id, username } => (id, EventBody::UserRegistered { username }),
         user::Event::Read { id, room, seq } => (id, EventBody::UserRead { room, seq }),
+        user::Event::MarkedUnread { id, room, seq } => (id, EventBody::UserMarkedUnread { room, seq }),
+        user::Event::ThreadRead { id, room, thread, seq } => {
+            (id, EventBody::UserThreadRead { room, thread, seq })
+        }
+        user::Event::ThreadFollowed { id, room, thread, on } => {
+            (id, EventBody::UserThreadFollowed { room, thread, on })
+        }
+        user::Event::Delivered { id, room, seq } => (id, EventBody::UserDelivered { room, seq }),
+        user::Event::DraftSaved { id, room, thread, body } => {
+            (id, EventBody::UserDraftSaved { room, thread, body })
+        }
+        user::Event::MessageSaved { id, room, mid, on } => {
+            (id, EventBody::UserMessageSaved { room, mid, on })
+        }
+        user::Event::NotifyChanged { id, room, level } => (id, EventBody::UserNotifyChanged { room, level }),
+        user::Event::DndChanged { id, dnd } => (id, EventBody::UserDndChanged { dnd }),
+        user::Event::Schedule { id, sid, event } => (id, store_schedule(sid, event)),
+    }
+}
+
+fn store_schedule(sid: ScheduleId, event: schedule::Event) -> EventBody {
+    match event {
+        schedule::Event::Scheduled { plan: Plan { room, at, body, reply_to, thread, mentions } } => {
+            EventBody::UserScheduled { sid, room, at, body, reply_to, thread, mentions }
+        }
+        schedule::Event::Begun => EventBody::UserScheduleBegun { sid },
+        schedule::Event::Cancelled => EventBody::UserScheduleCancelled { sid },
+        schedule::Event::Sent { seq } => EventBody::UserScheduleSent { sid, seq },
+        schedule::Event::Failed { code } => EventBody::UserScheduleFailed { sid, code },
     }
 }

@@ -141,11 +141,27 @@ pub enum ClientFrame {
         mid: MessageId,
         cid: ClientId,
     },
-    /// The person has read the room up to `seq`. Not answered, but for errors.
+    /// The person has read the room, or a thread of it, up to `seq`. Not answered, but for errors.
     Read {
         room: RoomId,
         #[ts(type = "number")]
         seq: u64,
+        /// The message that began the thread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<MessageId>,
+    },
+    /// What a room of two holds up to `seq` has reached this device. Not answered, but for errors.
+    Delivered {
+        room: RoomId,
+        #[ts(type = "number")]
+        seq: u64,
+    },
+    /// What the person has written so far and not sent; no text for nothing. Not answered, but for errors.
+    Draft {
+        room: RoomId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<MessageId>,
+        body: String,
     },
     /// The person began or stopped to write. Not answered, but for errors.
     Typing { room: RoomId, on: bool },
@@ -171,7 +187,11 @@ impl ClientFrame {
             | Self::Pin { id, .. }
             | Self::Unpin { id, .. } => Some(*id),
             Self::Ping { n } => Some(*n),
-            Self::Hello { .. } | Self::Read { .. } | Self::Typing { .. } => None,
+            Self::Hello { .. }
+            | Self::Read { .. }
+            | Self::Delivered { .. }
+            | Self::Draft { .. }
+            | Self::Typing { .. } => None,
         }
     }
 
@@ -190,6 +210,8 @@ impl ClientFrame {
             Self::Pin { .. } => "pin",
             Self::Unpin { .. } => "unpin",
             Self::Read { .. } => "read",
+            Self::Delivered { .. } => "delivered",
+            Self::Draft { .. } => "draft",
             Self::Typing { .. } => "typing",
             Self::Ping { .. } => "ping",
         }
@@ -334,6 +356,14 @@ pub struct Ephemeral {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[ts(optional, as = "Option<Vec<Typing>>")]
     pub typing: Vec<Typing>,
+    /// Up to where people have read the room: of each person that read something a moment ago.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<Reached>>")]
+    pub reads: Vec<Reached>,
+    /// In a room of two: up to where it has reached the person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<Reached>>")]
+    pub delivered: Vec<Reached>,
     /// To one person: this room of theirs appeared, changed or went away; `seq` is the event that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
@@ -343,6 +373,13 @@ pub struct Ephemeral {
 pub struct Typing {
     pub user: UserId,
     pub on: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Reached {
+    pub user: UserId,
+    #[ts(type = "number")]
+    pub seq: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]

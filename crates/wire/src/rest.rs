@@ -1,7 +1,8 @@
 //! Bodies of the REST interface.
 
+mod kept;
 mod messages;
 mod people;
 mod rooms;
 
-pub use self::{messages::*, people::*, rooms::*};
+pub use self::{kept::*, messages::*, people::*, rooms::*};

@@ -11,6 +11,7 @@ use natterjack_domain::{
     attachment::{Attachment, AttachmentKind},
     message::{self, Emoji, Forwarded, Mentions, Meta, Posted},
     room::Kind,
+    user::quiet::{DoNotDisturb, NotifyLevel, QuietHours},
 };
 use natterjack_wire::{
     DecodeError, EventBody, Fact, StoredEvent,
@@ -77,6 +78,33 @@ fn examples() -> BTreeMap<String, StoredEvent> {
         EventBody::MessageUnpinned { mid: id(1) },
         EventBody::UserRegistered { username: "ada".into() },
         EventBody::UserRead { room: id(5), seq: 9_007_199_254_740_991 },
+        EventBody::UserMarkedUnread { room: id(5), seq: 812 },
+        EventBody::UserThreadRead { room: id(5), thread: id(1), seq: 812 },
+        EventBody::UserThreadFollowed { room: id(5), thread: id(1), on: false },
+        EventBody::UserDelivered { room: id(5), seq: 812 },
+        EventBody::UserDraftSaved { room: id(5), thread: None, body: Some(text("not yet")) },
+        EventBody::UserMessageSaved { room: id(5), mid: id(1), on: true },
+        EventBody::UserNotifyChanged { room: id(5), level: NotifyLevel::Mentions },
+        EventBody::UserDndChanged {
+            dnd: DoNotDisturb {
+                zone: Some("Europe/Berlin".into()),
+                hours: vec![QuietHours { day: 7, from_min: 1_320, to_min: 420 }],
+                until: Some(1_795_197_600_000),
+            },
+        },
+        EventBody::UserScheduled {
+            sid: id(7),
+            room: id(5),
+            at: 1_795_197_600_000,
+            body: text("good morning"),
+            reply_to: None,
+            thread: None,
+            mentions: Mentions::default(),
+        },
+        EventBody::UserScheduleBegun { sid: id(7) },
+        EventBody::UserScheduleCancelled { sid: id(7) },
+        EventBody::UserScheduleSent { sid: id(7), seq: 813 },
+        EventBody::UserScheduleFailed { sid: id(7), code: 3002 },
     ];
     let mut examples: BTreeMap<_, _> = all.map(event).into_iter().map(|e| (file_name(&e.body), e)).collect();
     let message = |posted| StoredEvent::new(id(1), &Fact::Message(message::Event::Posted(posted)));
@@ -151,6 +179,22 @@ fn examples() -> BTreeMap<String, StoredEvent> {
         ),
     ];
     examples.extend(more.map(|(name, body)| (format!("{name}.json"), event(body))));
+    let no_draft = EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None };
+    examples.insert("user.draft_saved.none.json".into(), event(no_draft));
+    let threaded = EventBody::UserScheduled {
+        sid: id(7),
+        room: id(5),
+        at: 1,
+        body: text("in the thread"),
+        reply_to: Some(id(6)),
+        thread: Some(id(1)),
+        mentions: Mentions::new(vec![id(3)], false, false).unwrap(),
+    };
+    examples.insert("user.scheduled.thread.json".into(), event(threaded));
+    examples.insert(
+        "user.dnd_changed.none.json".into(),
+        event(EventBody::UserDndChanged { dnd: DoNotDisturb::default() }),
+    );
     examples
 }
 
@@ -189,6 +233,19 @@ fn file_name(body: &EventBody) -> String {
         EventBody::MessageUnpinned { .. } => "message.unpinned",
         EventBody::UserRegistered { .. } => "user.registered",
         EventBody::UserRead { .. } => "user.read",
+        EventBody::UserMarkedUnread { .. } => "user.marked_unread",
+        EventBody::UserThreadRead { .. } => "user.thread_read",
+        EventBody::UserThreadFollowed { .. } => "user.thread_followed",
+        EventBody::UserDelivered { .. } => "user.delivered",
+        EventBody::UserDraftSaved { .. } => "user.draft_saved",
+        EventBody::UserMessageSaved { .. } => "user.message_saved",
+        EventBody::UserNotifyChanged { .. } => "user.notify_changed",
+        EventBody::UserDndChanged { .. } => "user.dnd_changed",
+        EventBody::UserScheduled { .. } => "user.scheduled",
+        EventBody::UserScheduleBegun { .. } => "user.schedule_begun",
+        EventBody::UserScheduleCancelled { .. } => "user.schedule_cancelled",
+        EventBody::UserScheduleSent { .. } => "user.schedule_sent",
+        EventBody::UserScheduleFailed { .. } => "user.schedule_failed",
     };
     format!("{name}.json")
 }

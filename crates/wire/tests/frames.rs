@@ -11,7 +11,7 @@ use natterjack_wire::{
     ClientFrame, ErrorCode, EventBody, Fact, Position, ServerFrame, StoredEvent,
     draft::{Mentioned, Original},
     frame::{
-        self, BATCH_MAX_FRAMES, ClientLimits, Ephemeral, FeedEvent, Membership, Reply, ResetReason,
+        self, BATCH_MAX_FRAMES, ClientLimits, Ephemeral, FeedEvent, Membership, Reached, Reply, ResetReason,
         RoomEvent, Typing, Welcome,
     },
 };
@@ -108,7 +108,11 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("react", ClientFrame::React { id: 9, room, mid, cid, emoji: "👍🏽".into(), on: true }),
         ("pin", ClientFrame::Pin { id: 10, room, mid, cid }),
         ("unpin", ClientFrame::Unpin { id: 11, room, mid, cid }),
-        ("read", ClientFrame::Read { room, seq: 1057 }),
+        ("read", ClientFrame::Read { room, seq: 1057, thread: None }),
+        ("read.thread", ClientFrame::Read { room, seq: 1057, thread: Some(mid) }),
+        ("delivered", ClientFrame::Delivered { room, seq: 1057 }),
+        ("draft", ClientFrame::Draft { room, thread: None, body: "not yet".into() }),
+        ("draft.thread", ClientFrame::Draft { room, thread: Some(mid), body: String::new() }),
         ("typing", ClientFrame::Typing { room, on: true }),
         ("ping", ClientFrame::Ping { n: 9_007_199_254_740_991 }),
     ]
@@ -129,6 +133,8 @@ fn type_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Pin { .. } => "pin",
         ClientFrame::Unpin { .. } => "unpin",
         ClientFrame::Read { .. } => "read",
+        ClientFrame::Delivered { .. } => "delivered",
+        ClientFrame::Draft { .. } => "draft",
         ClientFrame::Typing { .. } => "typing",
         ClientFrame::Ping { .. } => "ping",
     }
@@ -197,7 +203,23 @@ fn unasked() -> Vec<(&'static str, ServerFrame)> {
         ("ev.joined", in_room(Some(event(EventBody::MemberJoined { user: id(3), invite: None })))),
         ("ev.foreign", in_room(None)),
         ("u", ServerFrame::U(FeedEvent { seq: 846, prev: 845, ts: ts(), e: Some(read) })),
-        ("eph.typing", ServerFrame::Eph(Ephemeral { room: Some(id(5)), typing, membership: None })),
+        ("eph.typing", ServerFrame::Eph(Ephemeral { room: Some(id(5)), typing, ..Ephemeral::default() })),
+        (
+            "eph.reads",
+            ServerFrame::Eph(Ephemeral {
+                room: Some(id(5)),
+                reads: vec![Reached { user: id(2), seq: 1057 }, Reached { user: id(3), seq: 1043 }],
+                ..Ephemeral::default()
+            }),
+        ),
+        (
+            "eph.delivered",
+            ServerFrame::Eph(Ephemeral {
+                room: Some(id(5)),
+                delivered: vec![Reached { user: id(2), seq: 1057 }],
+                ..Ephemeral::default()
+            }),
+        ),
         ("eph.membership", ServerFrame::Eph(Ephemeral { membership, ..Ephemeral::default() })),
         ("reset.room", reset(Some(id(5)), ResetReason::NotMember)),
         ("reset.gap", reset(Some(id(5)), ResetReason::GapTooLarge)),

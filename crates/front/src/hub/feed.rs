@@ -8,10 +8,13 @@ use std::sync::{
 };
 
 use bytes::BytesMut;
-use natterjack_domain::UserId;
+use natterjack_domain::{
+    RoomId, UserId,
+    user::{self, Marks},
+};
 use natterjack_eventlog::{Event, FeedId, Heads, ReadError, Signal, Subject, Topic};
 use natterjack_wire::{
-    ServerFrame,
+    Fact, ServerFrame, StoredEvent,
     frame::{Ephemeral, Membership, ResetReason},
 };
 use parking_lot::Mutex;
@@ -63,6 +66,8 @@ struct Opened {
 struct State {
     head: u64,
     members: Vec<Member>,
+    /// As far as events that came since the feed was opened tell.
+    marks: Marks,
     /// A gap up to here is being repaired: live events are not forwarded, the log is read.
     repairing: Option<u64>,
     /// Another feed takes the place of this one.
@@ -181,7 +186,13 @@ impl Feed {
         // Follow first, then ask for the head: nothing can fall between.
         self.of.live.follow(self.id, self.user).await?;
         let head = log.heads(topic).await?.timeline;
-        let state = Mutex::new(State { head, members: vec![], repairing: None, abandoned: false });
+        let state = Mutex::new(State {
+            head,
+            members: vec![],
+            marks: Marks::default(),
+            repairing: None,
+            abandoned: false,
+        });
         Ok(Opened { epoch, state })
     }
 
@@ -218,6 +229,11 @@ impl Feed {
         state.members.reserve_exact(1);
         state.members.push(attach.member);
         Some(Attached::Live)
+    }
+
+    /// The event that marks a room as read, unless it is known to be read already.
+    pub fn read(&self, room: RoomId, seq: u64) -> Option<user::Event> {
+        self.opened().state.lock().marks.read(self.user, room, seq)
     }
 
     pub fn detach(&self, conn: ConnId) {
@@ -268,6 +284,11 @@ impl Feed {
         let (topic, before) = (Topic::User(self.user), state.head);
         let frame = encode::event(topic, event, before);
         state.head = event.seq;
+        if event.known
+            && let Ok(Fact::User(said)) = StoredEvent::decode(&event.body).map(StoredEvent::fact)
+        {
+            state.marks.apply(&said);
+        }
         metrics::delivered(state.members.len());
         let epoch = &self.opened().epoch;
         let lag = || Lag { topic, epoch: Some(epoch.clone()), reached: Reached::named(before), reset: None };

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use natterjack_domain::{
     Action, MessageId, Role, RoomId, UserId,
-    room::{Rejection, Room},
+    room::{Kind as RoomKind, Rejection, Room},
 };
 use natterjack_eventlog::{Event, Heads, Kind, Topic};
 use natterjack_identity::Clock;
@@ -108,6 +108,15 @@ impl Handle {
 
     pub fn is_member(&self, user: UserId) -> bool {
         self.room.read().is_member(user)
+    }
+
+    /// Whether it is a room of two.
+    pub fn is_direct(&self) -> bool {
+        self.room.read().facts().is_some_and(|facts| facts.kind == RoomKind::Direct)
+    }
+
+    pub fn member_count(&self) -> usize {
+        self.room.read().members().len()
     }
 
     /// Whether `user` may read here.

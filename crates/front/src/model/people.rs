@@ -22,8 +22,9 @@ use super::{
     world::{Wire, World},
 };
 use crate::{
-    config::{HttpConfig, HubConfig, SocketConfig},
+    config::{HttpConfig, HubConfig, KeptConfig, SocketConfig},
     hub::Hub,
+    kept::{Keeper, Receipts},
     limit::Limiter,
     projected::Projected,
     registry::Registry,
@@ -140,10 +141,15 @@ fn context(hub: Hub, store: Store, front: usize, rng: &mut Rng) -> Arc<Context> 
         ..SocketConfig::read(&mut settings)
     };
     let registry = Arc::new(Registry::default());
+    let projected = Projected::new(1, store.clone(), Duration::from_secs(1));
+    let kept = KeptConfig::read(&mut Reader::from_pairs::<String, String>([]));
     Arc::new(Context {
         node: format!("front-{front}"),
         limiter: Arc::new(Limiter::new(&http, &config)),
-        projected: Projected::new(1, store.clone(), Duration::from_secs(1)),
+        receipts: Receipts::new(hub.log().clone(), kept.receipts_members_max),
+        keeper: Keeper::new(hub.clone(), store.clone(), projected.clone(), kept),
+        paced: Arc::default(),
+        projected,
         revocations: Revocations::new(registry.clone(), TOKEN_LIFE),
         config,
         hub,

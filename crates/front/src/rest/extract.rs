@@ -9,7 +9,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use natterjack_domain::{MessageId, RoomId, SessionId, UserId};
+use natterjack_domain::{MessageId, RoomId, ScheduleId, SessionId, UserId};
 use natterjack_wire::ErrorCode;
 use serde::de::DeserializeOwned;
 
@@ -131,6 +131,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ReactionPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let path = AxumPath::<(MessageId, String)>::from_request_parts(parts, state).await;
         path.map(|AxumPath((mid, emoji))| Self { mid, emoji }).map_err(|_| ErrorCode::MessageNotFound.into())
+    }
+}
+
+/// The message to be sent later that the path names.
+pub struct SchedulePath(pub ScheduleId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SchedulePath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<ScheduleId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::ScheduleNotFound.into())
     }
 }
 

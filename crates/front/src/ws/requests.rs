@@ -118,7 +118,12 @@ impl Session {
             ClientFrame::Unpin { room, mid, cid, .. } => {
                 self.change(request, room, mid, cid, Change::Pin { on: false }).await
             }
-            ClientFrame::Read { room, seq } => self.read(room, seq).await,
+            ClientFrame::Read { room, seq, thread: None } => self.read(room, seq).await,
+            ClientFrame::Read { room, seq, thread: Some(thread) } => {
+                self.read_thread(room, thread, seq).await
+            }
+            ClientFrame::Delivered { room, seq } => self.delivered(room, seq).await,
+            ClientFrame::Draft { room, thread, body } => self.draft(room, thread, &body).await,
             ClientFrame::Typing { room, on } => self.typing(room, on).await,
         }
     }

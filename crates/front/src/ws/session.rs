@@ -4,14 +4,13 @@ use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use natterjack_domain::{SessionId, UserId, user};
+use natterjack_domain::{SessionId, UserId};
 use natterjack_eventlog::Topic;
 use natterjack_identity::Claims;
 use natterjack_wire::{
     ClientFrame, ErrorCode, ServerFrame,
     frame::{self, CloseCode},
 };
-use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
     select,
@@ -60,7 +59,6 @@ pub(super) struct Session {
     pub topics: HashMap<Topic, Followed>,
     /// Topics that are to be caught up a while later.
     pub retries: Vec<(Topic, AbortOnDropHandle<()>)>,
-    pub read_marks: Arc<Mutex<user::User>>,
     pub in_flight: Arc<Semaphore>,
     last_seen: Instant,
 }
@@ -201,7 +199,6 @@ impl Session {
             expires: Instant::now() + context.until(claims.expires_at),
             topics: HashMap::default(),
             retries: vec![],
-            read_marks: Arc::default(),
             in_flight: Arc::new(Semaphore::new(context.config.sends_in_flight)),
             last_seen: Instant::now(),
             context,

@@ -1,4 +1,4 @@
-//! What people are, and what they keep for themselves.
+//! What people are.
 
 use natterjack_domain::user;
 
@@ -18,10 +18,7 @@ impl Fold {
                 let person = Person { username, registered_at: entry.ts.clone() };
                 self.changes.people.entry(id).or_insert(person);
             }
-            user::Event::Read { id, room, seq } => {
-                let mark = self.changes.marks.entry((id, room)).or_default();
-                *mark = (*mark).max(seq);
-            }
+            kept => self.kept(kept, entry),
         }
     }
 }

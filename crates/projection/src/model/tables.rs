@@ -422,9 +422,9 @@ impl ReadTables {
             row.says = says(content);
             row.recalled = content.gone.is_some();
         }
-        for (key, seq) in &changes.marks {
+        for (key, shift) in &changes.kept.marks {
             let mark = self.marks.entry(*key).or_default();
-            *mark = (*mark).max(*seq);
+            *mark = shift.of(*mark);
         }
         for (user, person) in &changes.people {
             self.people.entry(*user).or_insert_with(|| person.username.clone());

@@ -380,7 +380,11 @@ impl State {
             16..24 => {
                 (Subject::state(room), Fact::Room(room::Event::MemberLeft { by, user: by, reason: None }))
             }
-            24..34 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
+            24..31 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
+            31..34 => {
+                let seq = rng.below(50);
+                (Subject::feed(by), Fact::User(user::Event::MarkedUnread { id: by, room, seq }))
+            }
             34..44 => {
                 let event = message::Event::Edited {
                     id: mid,

@@ -1,26 +1,11 @@
-//! What people are, and what they keep for themselves.
+//! What people are.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
 use super::put;
-use crate::{fold::Changes, number::signed};
-
-/// A mark only moves forward.
-pub(super) async fn marks(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO read_marks (user_id, room, seq)
-        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[])
-        ON CONFLICT (user_id, room) DO UPDATE SET seq = EXCLUDED.seq WHERE read_marks.seq < EXCLUDED.seq";
-    let marks = &changes.marks;
-    if marks.is_empty() {
-        return Ok(());
-    }
-    let (users, rooms): (Vec<Uuid>, Vec<Uuid>) =
-        marks.keys().map(|(user, room)| (*user.as_uuid(), *room.as_uuid())).unzip();
-    let seqs: Vec<i64> = marks.values().map(|seq| signed(*seq)).collect();
-    put(work, SQL, &[&users, &rooms, &seqs]).await
-}
+use crate::fold::Changes;
 
 /// A person registers once; what comes after is a repeat.
 pub(super) async fn people(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {

@@ -10,8 +10,8 @@ use natterjack_domain::{
 use natterjack_projection::{
     Entry,
     fold::{
-        Changes, Counts, Gone, Keys, Known, KnownMessage, Membership, Named, NewMessage, Pin, Repeats,
-        Sanction, SanctionKind, Says, Thread, Version, fold,
+        Changes, Counts, Gone, Kept, Keys, Known, KnownMessage, Membership, Named, NewMessage, Pin, Repeats,
+        Sanction, SanctionKind, Says, Scheduled, Thread, Version, fold,
     },
 };
 use natterjack_wire::Fact;
@@ -35,6 +35,8 @@ struct Memory {
     reaction_counts: BTreeMap<(RoomId, u64, Emoji), u64>,
     pins: BTreeMap<(RoomId, u64), Pin>,
     marks: BTreeMap<(UserId, RoomId), u64>,
+    /// But for the marks, each of which is where its shifts have brought it.
+    kept: Kept,
     people: BTreeMap<UserId, String>,
     parked: Vec<(u64, String, String)>,
 }
@@ -76,6 +78,9 @@ impl Memory {
             messages: messages.map(known).collect(),
             threads: threads.collect(),
             pins: keys.pins.iter().map(pins).collect(),
+            schedules: (keys.schedules.iter())
+                .filter_map(|key| Some((*key, self.kept.schedules.get(key)?.stage)))
+                .collect(),
         }
     }
 
@@ -179,14 +184,38 @@ impl Memory {
             self.versions.retain(|key, _| (key.0, key.1) != cleared);
             self.pins.remove(&cleared);
         }
-        for (key, seq) in changes.marks {
-            let mark = self.marks.entry(key).or_default();
-            *mark = (*mark).max(seq);
-        }
+        self.keep(changes.kept);
         for (id, person) in changes.people {
             self.people.entry(id).or_insert(person.username);
         }
         self.parked.extend(changes.parked.into_iter().map(|p| (p.seq, p.subject, p.error)));
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        for (key, shift) in kept.marks {
+            let mark = self.marks.entry(key).or_default();
+            *mark = shift.of(*mark);
+        }
+        for (key, seq) in kept.delivered {
+            let mark = self.kept.delivered.entry(key).or_default();
+            *mark = (*mark).max(seq);
+        }
+        for (key, seq) in kept.thread_marks {
+            let mark = self.kept.thread_marks.entry(key).or_default();
+            *mark = (*mark).max(seq);
+        }
+        self.kept.thread_follows.extend(kept.thread_follows);
+        self.kept.notify.extend(kept.notify);
+        self.kept.quiet.extend(kept.quiet);
+        self.kept.drafts.extend(kept.drafts);
+        self.kept.drafts.retain(|_, draft| draft.is_some());
+        self.kept.saved.extend(kept.saved);
+        self.kept.saved.retain(|_, saved| saved.is_some());
+        for (key, Scheduled { plan, stage }) in kept.schedules {
+            let row = self.kept.schedules.entry(key).or_insert(Scheduled { plan: None, stage });
+            (row.plan, row.stage) = (plan.or(row.plan.take()), stage);
+            assert!(row.plan.is_some(), "a schedule without a plan");
+        }
     }
 
     fn message(&self, room: RoomId, mid: MessageId) -> &NewMessage {
@@ -244,8 +273,9 @@ fn only_the_author_edits_and_nothing_follows_a_recall() {
 }
 
 #[test]
-fn the_first_creation_registration_and_the_greatest_mark_count() {
+fn the_first_creation_and_registration_count_and_marks_follow_the_feed() {
     let read = |seq| Step::Read { user: 1, room: 0, seq };
+    let unread = |seq| Step::Unread { user: 1, room: 0, seq };
     let steps = [
         Step::Joined { room: 0, user: 3 },
         posted(0, 3, 1, "to nobody"),
@@ -255,6 +285,10 @@ fn the_first_creation_registration_and_the_greatest_mark_count() {
         registered(1, "bob"),
         read(7),
         read(3),
+        unread(9),
+        unread(4),
+        read(2),
+        read(5),
     ];
     for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
         let members: Vec<_> = memory.members.iter().map(|(key, (seq, _))| (key.1, *seq)).collect();
@@ -265,7 +299,7 @@ fn the_first_creation_registration_and_the_greatest_mark_count() {
         );
         assert_eq!(memory.messages.len(), 0);
         assert_eq!(memory.people[&user(1)], "ann");
-        assert_eq!(memory.marks[&(user(1), room(0))], 7);
+        assert_eq!(memory.marks[&(user(1), room(0))], 5);
     }
 }
 

@@ -3,10 +3,14 @@
 use bytes::Bytes;
 use natterjack_domain::{
     AttachmentId, ClientId, EventId, InviteId, MessageBody, MessageId, Reason, Role, RoomId, RoomName,
-    RoomTopic, UserId, Visibility,
+    RoomTopic, ScheduleId, UserId, Visibility,
     attachment::{Attachment, AttachmentKind},
     message::{self, Emoji, Forwarded, Mentions, Posted},
-    room, user,
+    room,
+    user::{
+        self, DoNotDisturb, NotifyLevel,
+        schedule::{self, Plan},
+    },
 };
 use natterjack_eventlog::Subject;
 use natterjack_projection::Entry;
@@ -109,6 +113,16 @@ pub enum Step {
         room: u8,
         seq: u64,
     },
+    Unread {
+        user: u8,
+        room: u8,
+        seq: u64,
+    },
+    /// Anything else that a person keeps.
+    Kept {
+        user: u8,
+        what: Keep,
+    },
     /// Bytes that are no event, on a room's timeline.
     Garbage {
         room: u8,
@@ -125,6 +139,62 @@ pub enum Step {
     },
     /// A message on no subject of the log's.
     Foreign,
+}
+
+/// What a person keeps; the numbers name rooms, messages and schedules.
+#[derive(Debug, Clone)]
+pub enum Keep {
+    Delivered { room: u8, seq: u64 },
+    ThreadRead { room: u8, thread: u8, seq: u64 },
+    ThreadFollowed { room: u8, thread: u8, on: bool },
+    Draft { room: u8, thread: Option<u8>, body: Option<String> },
+    Saved { room: u8, mid: u8, on: bool },
+    Notify { room: u8, level: NotifyLevel },
+    Quiet { until: Option<u64> },
+    Scheduled { sid: u8, room: u8, at: u64 },
+    Schedule { sid: u8, event: schedule::Event },
+}
+
+impl Keep {
+    fn event(&self, id: UserId) -> user::Event {
+        match self.clone() {
+            Self::Delivered { room: r, seq } => user::Event::Delivered { id, room: room(r), seq },
+            Self::ThreadRead { room: r, thread, seq } => {
+                user::Event::ThreadRead { id, room: room(r), thread: mid(thread), seq }
+            }
+            Self::ThreadFollowed { room: r, thread, on } => {
+                user::Event::ThreadFollowed { id, room: room(r), thread: mid(thread), on }
+            }
+            Self::Draft { room: r, thread, body } => {
+                let body = body.map(|body| MessageBody::parse(&body, 8_000).unwrap());
+                user::Event::DraftSaved { id, room: room(r), thread: thread.map(mid), body }
+            }
+            Self::Saved { room: r, mid: m, on } => {
+                user::Event::MessageSaved { id, room: room(r), mid: mid(m), on }
+            }
+            Self::Notify { room: r, level } => user::Event::NotifyChanged { id, room: room(r), level },
+            Self::Quiet { until } => {
+                user::Event::DndChanged { id, dnd: DoNotDisturb { until, ..DoNotDisturb::default() } }
+            }
+            Self::Scheduled { sid: s, room: r, at } => {
+                let body = MessageBody::parse("later", 10).unwrap();
+                let plan = Plan {
+                    room: room(r),
+                    at,
+                    body,
+                    reply_to: None,
+                    thread: None,
+                    mentions: Mentions::default(),
+                };
+                user::Event::Schedule { id, sid: sid(s), event: schedule::Event::Scheduled { plan } }
+            }
+            Self::Schedule { sid: s, event } => user::Event::Schedule { id, sid: sid(s), event },
+        }
+    }
+}
+
+pub fn sid(n: u8) -> ScheduleId {
+    ScheduleId::from_uuid(Uuid::from_u128(0x4000 + u128::from(n)))
 }
 
 pub fn posted(room: u8, by: u8, mid: u8, body: &str) -> Step {
@@ -269,6 +339,11 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
             let event = user::Event::Read { id: user(*u), room: room(*r), seq: *seq };
             (Subject::feed(user(*u)), id, Fact::User(event))
         }
+        Step::Unread { user: u, room: r, seq } => {
+            let event = user::Event::MarkedUnread { id: user(*u), room: room(*r), seq: *seq };
+            (Subject::feed(user(*u)), id, Fact::User(event))
+        }
+        Step::Kept { user: u, what } => (Subject::feed(user(*u)), id, Fact::User(what.event(user(*u)))),
         Step::Garbage { .. } | Step::Newer { .. } | Step::Foreign => panic!("{step:?} is no fact"),
     }
 }
@@ -335,6 +410,29 @@ fn states() -> impl Strategy<Value = room::Event> {
     ]
 }
 
+fn keeps() -> impl Strategy<Value = Keep> {
+    let (r, m, n) = (|| 0u8..3, || 0u8..3, || 0u64..40);
+    let ends = prop_oneof![
+        Just(schedule::Event::Begun),
+        Just(schedule::Event::Cancelled),
+        n().prop_map(|seq| schedule::Event::Sent { seq }),
+        (0u16..3).prop_map(|code| schedule::Event::Failed { code }),
+    ];
+    prop_oneof![
+        1 => (r(), n()).prop_map(|(room, seq)| Keep::Delivered { room, seq }),
+        1 => (r(), m(), n()).prop_map(|(room, thread, seq)| Keep::ThreadRead { room, thread, seq }),
+        1 => (r(), m(), any::<bool>()).prop_map(|(room, thread, on)| Keep::ThreadFollowed { room, thread, on }),
+        2 => (r(), prop::option::of(m()), prop::option::of("[a-z]{1,3}"))
+            .prop_map(|(room, thread, body)| Keep::Draft { room, thread, body }),
+        2 => (r(), m(), any::<bool>()).prop_map(|(room, mid, on)| Keep::Saved { room, mid, on }),
+        1 => (r(), prop::sample::select(&NotifyLevel::ALL))
+            .prop_map(|(room, level)| Keep::Notify { room, level }),
+        1 => prop::option::of(n()).prop_map(|until| Keep::Quiet { until }),
+        3 => (m(), r(), n()).prop_map(|(sid, room, at)| Keep::Scheduled { sid, room, at }),
+        4 => (m(), ends).prop_map(|(sid, event)| Keep::Schedule { sid, event }),
+    ]
+}
+
 /// Few rooms, people and messages, so that steps meet.
 pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let (r, u, m) = (|| 0u8..3, || 0u8..4, || 0u8..6);
@@ -361,6 +459,8 @@ pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         3 => (r(), u(), m(), any::<bool>()).prop_map(|(room, by, mid, on)| Step::Pinned { room, by, mid, on }),
         1 => (u(), text()).prop_map(|(user, username)| Step::Registered { user, username }),
         2 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Read { user, room, seq }),
+        1 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Unread { user, room, seq }),
+        4 => (u(), keeps()).prop_map(|(user, what)| Step::Kept { user, what }),
         1 => r().prop_map(|room| Step::Garbage { room }),
         1 => r().prop_map(|room| Step::Newer { room }),
         1 => (r(), u(), m()).prop_map(|(room, by, mid)| Step::Forged { room, by, mid }),

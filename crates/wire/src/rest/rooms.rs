@@ -1,10 +1,10 @@
 //! Rooms and their members.
 
-use natterjack_domain::{InviteId, Role, RoomId, UserId, Visibility, room::Kind};
+use natterjack_domain::{InviteId, Role, RoomId, UserId, Visibility, room::Kind, user::NotifyLevel};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Message, Person};
+use super::{FirstUnread, Message, Person};
 use crate::{event::StoredEvent, frame::Position};
 
 #[derive(Deserialize, ToSchema)]
@@ -214,8 +214,21 @@ pub struct RoomSummary {
     pub joined: bool,
     /// Messages after the asker's read mark; 0 for those who are not members.
     pub unread: u64,
+    /// Those of them that name the asker, or call everybody.
+    pub mentions: u64,
     /// Sequence up to which the asker has read.
     pub read_seq: u64,
+    /// Of the unread messages, the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_unread: Option<FirstUnread>,
+    /// What the asker is told of.
+    pub notify: NotifyLevel,
+    /// In a room of two: up to where the other one has read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_read_seq: Option<u64>,
+    /// In a room of two: up to where it has reached the other one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_delivered_seq: Option<u64>,
     /// Sequence of the room's last event.
     pub head: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -92,6 +92,8 @@ export class FakeServer {
       member_count: 1,
       joined: true,
       unread: unread.count,
+      mentions: 0,
+      notify: 'all',
       read_seq: 0,
       head: this.log.filter((event) => event.room === room && event.seq <= upTo).at(-1)?.seq ?? 0,
       as_of: { epoch: this.epoch, seq: upTo },
