@@ -61,7 +61,11 @@ cid: ClientId, body: string, mentions?: Mentioned, meta?: Record<string, unknown
 /**
  * One character as people see it, or a `:name:`.
  */
-emoji: string, on: boolean, } | { "t": "pin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "unpin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "read", room: RoomId, seq: number, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
+emoji: string, on: boolean, } | { "t": "pin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "unpin", id: number, room: RoomId, mid: MessageId, cid: ClientId, } | { "t": "read", room: RoomId, seq: number, 
+/**
+ * The message that began the thread.
+ */
+thread?: MessageId, } | { "t": "delivered", room: RoomId, seq: number, } | { "t": "draft", room: RoomId, thread?: MessageId, body: string, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
 
 /**
  * What a client calls its own request, so that a repeat of it is recognised.
@@ -71,9 +75,30 @@ export type ClientId = string;
 export type ClientLimits = { frame_bytes: number, message_chars: number, subscriptions: number, };
 
 /**
+ * When a person does not want to be disturbed: in the hours of the week, and until a moment. Clients keep to it.
+ */
+export type DoNotDisturb = { 
+/**
+ * Name of the time zone (IANA) of the hours; there is one if there are hours.
+ */
+zone?: string, hours?: Array<QuietHours>, 
+/**
+ * Milliseconds since 1970.
+ */
+until?: number, };
+
+/**
  * What is sent without being stored, also between nodes. Every field may be missing.
  */
 export type Ephemeral = { room?: RoomId, typing?: Array<Typing>, 
+/**
+ * Up to where people have read the room: of each person that read something a moment ago.
+ */
+reads?: Array<Reached>, 
+/**
+ * In a room of two: up to where it has reached the person.
+ */
+delivered?: Array<Reached>, 
 /**
  * To one person: this room of theirs appeared, changed or went away; `seq` is the event that did it.
  */
@@ -134,6 +159,11 @@ here?: boolean, };
 export type MessageId = string;
 
 /**
+ * Which messages of a room a person is told of.
+ */
+export type NotifyLevel = "all" | "mentions" | "nothing";
+
+/**
  * The message to forward.
  */
 export type Original = { room: RoomId, mid: MessageId, };
@@ -142,6 +172,25 @@ export type Original = { room: RoomId, mid: MessageId, };
  * A place in a stream. Sequences of different epochs cannot be compared.
  */
 export type Position = { epoch: string, seq: number, };
+
+/**
+ * From a minute of a day of the week to another one: of the next day where that is not later.
+ */
+export type QuietHours = { 
+/**
+ * 1 for Monday to 7 for Sunday.
+ */
+day: number, 
+/**
+ * 0–1439.
+ */
+from_min: number, 
+/**
+ * 0–1440.
+ */
+to_min: number, };
+
+export type Reached = { user: UserId, seq: number, };
 
 /**
  * The answer to a request; which fields are there depends on the request.
@@ -223,6 +272,11 @@ export type RoomId = string;
  */
 export type RoomKind = "room" | "direct" | "group_direct";
 
+/**
+ * A message that is to be sent later.
+ */
+export type ScheduleId = string;
+
 export type ServerFrame = { "t": "welcome" } & Welcome | { "t": "ok" } & Reply | { "t": "err", id?: number, code: number, title: string, detail?: string, retry_ms?: number, } | { "t": "ev" } & RoomEvent | { "t": "u" } & FeedEvent | { "t": "eph" } & Ephemeral | { "t": "reset", room?: RoomId, epoch: string, reason: ResetReason, } | { "t": "bye", code: number, retry_ms?: number, };
 
 export type StoredEvent = { 
@@ -241,7 +295,7 @@ name: string, visibility: Visibility, members: Array<UserId>,
 /**
  * `room` when missing.
  */
-kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, meta?: Record<string, unknown>, forwarded?: Forwarded, attachments?: Array<Attachment>, } | { "type": "message.edited", mid: MessageId, body: string, mentions?: Mentions, meta?: Record<string, unknown>, } | { "type": "message.recalled", mid: MessageId, } | { "type": "message.deleted", mid: MessageId, reason?: string, } | { "type": "message.reacted", mid: MessageId, emoji: string, on: boolean, } | { "type": "message.pinned", mid: MessageId, } | { "type": "message.unpinned", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, });
+kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, meta?: Record<string, unknown>, forwarded?: Forwarded, attachments?: Array<Attachment>, } | { "type": "message.edited", mid: MessageId, body: string, mentions?: Mentions, meta?: Record<string, unknown>, } | { "type": "message.recalled", mid: MessageId, } | { "type": "message.deleted", mid: MessageId, reason?: string, } | { "type": "message.reacted", mid: MessageId, emoji: string, on: boolean, } | { "type": "message.pinned", mid: MessageId, } | { "type": "message.unpinned", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, } | { "type": "user.marked_unread", room: RoomId, seq: number, } | { "type": "user.thread_read", room: RoomId, thread: MessageId, seq: number, } | { "type": "user.thread_followed", room: RoomId, thread: MessageId, on: boolean, } | { "type": "user.delivered", room: RoomId, seq: number, } | { "type": "user.draft_saved", room: RoomId, thread?: MessageId, body?: string, } | { "type": "user.message_saved", room: RoomId, mid: MessageId, on: boolean, } | { "type": "user.notify_changed", room: RoomId, level: NotifyLevel, } | { "type": "user.dnd_changed", dnd: DoNotDisturb, } | { "type": "user.scheduled", sid: ScheduleId, room: RoomId, at: number, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, } | { "type": "user.schedule_begun", sid: ScheduleId, } | { "type": "user.schedule_cancelled", sid: ScheduleId, } | { "type": "user.schedule_sent", sid: ScheduleId, seq: number, } | { "type": "user.schedule_failed", sid: ScheduleId, code: number, });
 
 export type Typing = { user: UserId, on: boolean, };
 
@@ -304,6 +358,15 @@ export const ErrorCode = {
   TooManyPins: 2014,
   RecallTooLate: 2015,
   MessageChanged: 2016,
+  ReceiptsOff: 2040,
+  NotDirect: 2041,
+  QuietInvalid: 2042,
+  TooManySaved: 2043,
+  ScheduleNotFound: 2044,
+  ScheduleBegun: 2045,
+  ScheduleTimeInvalid: 2046,
+  TooManySchedules: 2047,
+  SettingContended: 2048,
   RoomNotFound: 3001,
   NotMember: 3002,
   RoomNameInvalid: 3003,

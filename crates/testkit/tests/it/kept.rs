@@ -180,6 +180,8 @@ async fn a_draft_goes_on_where_it_was_left_and_the_last_one_counts() {
     // Nobody waits for the last words of a connection that ends.
     phone.send(&draft("hello wor")).await.unwrap();
     phone.send(&draft("hello world")).await.unwrap();
+    phone.send(&json!({ "t": "ping", "n": 77 })).await.unwrap();
+    phone.until(|frame| frame["t"] == "ok" && frame["id"] == 77).await;
     drop(phone);
     laptop.until(|f| f["e"]["type"] == "user.draft_saved" && f["e"]["body"] == "hello world").await;
     laptop.send(&draft("")).await.unwrap();
