@@ -127,9 +127,9 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(kept::follow, kept::unfollow))
         .routes(routes!(kept::saved))
         .routes(routes!(kept::save, kept::forget))
-        .routes(routes!(schedules::create))
-        .routes(routes!(schedules::list))
-        .routes(routes!(schedules::change, schedules::cancel))
+        .routes(routes!(schedules::schedule))
+        .routes(routes!(schedules::scheduled))
+        .routes(routes!(schedules::reschedule, schedules::unschedule))
         .routes(routes!(events::events))
 }
 

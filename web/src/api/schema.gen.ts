@@ -89,6 +89,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/drafts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What I have begun to write and not sent, by room. */
+        get: operations["drafts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -99,6 +116,24 @@ export interface paths {
         /** Who I am. */
         get: operations["me"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/do-not-disturb": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When I am not to be disturbed. */
+        get: operations["do_not_disturb"];
+        /** Decides when I am not to be disturbed; clients keep to it. */
+        put: operations["set_do_not_disturb"];
         post?: never;
         delete?: never;
         options?: never;
@@ -181,6 +216,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/messages/{message}/seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who has read a message, besides its author; in rooms that are not too large. */
+        get: operations["seen"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rooms": {
         parameters: {
             query?: never;
@@ -213,6 +265,23 @@ export interface paths {
         get: operations["public"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Marks all my rooms as read. */
+        post: operations["read_all"];
         delete?: never;
         options?: never;
         head?: never;
@@ -329,6 +398,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rooms/{room}/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What I am told of a room of mine. */
+        get: operations["notifications"];
+        /** Decides what I am told of a room of mine. */
+        put: operations["set_notifications"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rooms/{room}/pins": {
         parameters: {
             query?: never;
@@ -340,6 +427,26 @@ export interface paths {
         get: operations["pins"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/scheduled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a message sent to a room of mine at a time to come. With an `Idempotency-Key` a repeat, whatever its body, names the
+         *     same one.
+         */
+        post: operations["schedule"];
         delete?: never;
         options?: never;
         head?: never;
@@ -375,6 +482,131 @@ export interface paths {
          *     leads to older ones.
          */
         get: operations["thread"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/threads/{message}/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Follows a thread. */
+        put: operations["follow"];
+        post?: never;
+        /** Follows a thread no longer, until I follow it again. */
+        delete: operations["unfollow"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/unread": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Marks what follows a sequence of a room of mine as unread again. */
+        post: operations["mark_unread"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/saved": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The messages that I have saved, as they are now; of rooms where I still am. */
+        get: operations["saved"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/saved/{message}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Saves a message for me. Saving it again moves it to the front. */
+        put: operations["save"];
+        post?: never;
+        /** Saves a message no longer. */
+        delete: operations["forget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/scheduled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What I have scheduled, and what could not be sent, by time. */
+        get: operations["scheduled"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/scheduled/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes what is to be sent, and when, before it is. */
+        put: operations["reschedule"];
+        post?: never;
+        /** Does not send it; or, when it could not be sent, has done with it. */
+        delete: operations["unschedule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/threads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The threads that I follow, the one that was replied to last first: those in which I wrote or was named, and those that I
+         *     chose.
+         */
+        get: operations["followed"];
         put?: never;
         post?: never;
         delete?: never;
@@ -423,6 +655,13 @@ export interface components {
     schemas: {
         AddMemberRequest: {
             user: components["schemas"]["UserId"];
+        };
+        AllRead: {
+            /**
+             * Format: int64
+             * @description Rooms in which something was unread.
+             */
+            rooms: number;
         };
         /** @description Plain values, filled in by the server once, when the message is sent: they are the same for ever after. */
         Attachment: {
@@ -475,6 +714,17 @@ export interface components {
             by: components["schemas"]["UserId"];
             reason?: string | null;
         };
+        /** @description When a person does not want to be disturbed: in the hours of the week, and until a moment. Clients keep to it. */
+        DoNotDisturb: {
+            hours?: components["schemas"]["QuietHours"][];
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970.
+             */
+            until?: number | null;
+            /** @description Name of the time zone (IANA) of the hours; there is one if there are hours. */
+            zone?: string | null;
+        };
         /** @description A message before the server has looked at it. */
         Draft: {
             /** @description Files that were uploaded before, at most 10. */
@@ -488,11 +738,50 @@ export interface components {
             reply_to?: components["schemas"]["MessageId"] | null;
             thread?: components["schemas"]["MessageId"] | null;
         };
+        DraftList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["UnsentDraft"][];
+            next?: string | null;
+        };
         /** @description What a message is to say from now on. Mentions and meta that it does not repeat are gone. */
         EditRequest: {
             body: string;
             mentions?: components["schemas"]["Mentioned"] | null;
             meta?: Record<string, never> | null;
+        };
+        /**
+         * @description A change to what the asker keeps was stored; `position` is where in the stream of the asker's feed. Its `seq` is passed
+         *     as `at_least` to reads that must see it.
+         */
+        FeedChanged: {
+            position: components["schemas"]["Position"];
+        };
+        /** @description The first message after the asker's read mark. */
+        FirstUnread: {
+            mid: components["schemas"]["MessageId"];
+            /** Format: int64 */
+            seq: number;
+        };
+        /** @description The thread that was replied to last comes first. */
+        FollowedList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["FollowedThread"][];
+            next?: string | null;
+        };
+        /** @description A thread that the asker follows. */
+        FollowedThread: {
+            /**
+             * Format: int64
+             * @description Sequence up to which the asker has read the thread.
+             */
+            read_seq: number;
+            /** @description The message that began it. */
+            root: components["schemas"]["Message"];
+            /**
+             * Format: int64
+             * @description Replies after the asker's read mark in the thread.
+             */
+            unread: number;
         };
         /** @description Where a message was first said, and by whom. */
         Forwarded: {
@@ -591,6 +880,18 @@ export interface components {
             position: components["schemas"]["Position"];
             room: components["schemas"]["RoomId"];
         };
+        Notifications: {
+            as_of: components["schemas"]["Position"];
+            level: components["schemas"]["NotifyLevel"];
+        };
+        NotificationsRequest: {
+            level: components["schemas"]["NotifyLevel"];
+        };
+        /**
+         * @description Which messages of a room a person is told of.
+         * @enum {string}
+         */
+        NotifyLevel: "all" | "mentions" | "nothing";
         /** @description The message to forward. */
         Original: {
             mid: components["schemas"]["MessageId"];
@@ -641,6 +942,27 @@ export interface components {
             /** @description `urn:natterjack:error:<name>`. */
             type: string;
         };
+        Quiet: components["schemas"]["DoNotDisturb"] & {
+            as_of: components["schemas"]["Position"];
+        };
+        /** @description From a minute of a day of the week to another one: of the next day where that is not later. */
+        QuietHours: {
+            /**
+             * Format: int32
+             * @description 1 for Monday to 7 for Sunday.
+             */
+            day: number;
+            /**
+             * Format: int32
+             * @description 0–1439.
+             */
+            from_min: number;
+            /**
+             * Format: int32
+             * @description 0–1440.
+             */
+            to_min: number;
+        };
         Reaction: {
             /** Format: int64 */
             count: number;
@@ -677,6 +999,7 @@ export interface components {
         RoomSummary: {
             /** @description The position that this summary reflects: follow the room from here. */
             as_of: components["schemas"]["Position"];
+            first_unread?: components["schemas"]["FirstUnread"] | null;
             /**
              * Format: int64
              * @description Sequence of the room's last event.
@@ -688,7 +1011,24 @@ export interface components {
             last_message?: components["schemas"]["Message"] | null;
             /** Format: int64 */
             member_count: number;
+            /**
+             * Format: int64
+             * @description Those of them that name the asker, or call everybody.
+             */
+            mentions: number;
             name: string;
+            /** @description What the asker is told of. */
+            notify: components["schemas"]["NotifyLevel"];
+            /**
+             * Format: int64
+             * @description In a room of two: up to where it has reached the other one.
+             */
+            other_delivered_seq?: number | null;
+            /**
+             * Format: int64
+             * @description In a room of two: up to where the other one has read it.
+             */
+            other_read_seq?: number | null;
             owner: components["schemas"]["UserId"];
             /**
              * Format: int64
@@ -701,6 +1041,75 @@ export interface components {
              */
             unread: number;
             visibility: components["schemas"]["Visibility"];
+        };
+        /** @description The message that was saved last comes first. */
+        SavedList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["SavedMessage"][];
+            next?: string | null;
+        };
+        SavedMessage: {
+            /** @description As it is now. */
+            message: components["schemas"]["Message"];
+            saved_at: string;
+        };
+        Schedule: {
+            /** Format: int64 */
+            at: number;
+            body: string;
+            /**
+             * Format: int32
+             * @description Why it could not be sent: an error code.
+             */
+            code?: number | null;
+            id: components["schemas"]["ScheduleId"];
+            mentions?: components["schemas"]["Mentions"] | null;
+            reply_to?: components["schemas"]["MessageId"] | null;
+            room: components["schemas"]["RoomId"];
+            stage: components["schemas"]["ScheduleStage"];
+            thread?: components["schemas"]["MessageId"] | null;
+        };
+        ScheduleChanged: {
+            id: components["schemas"]["ScheduleId"];
+            position: components["schemas"]["Position"];
+        };
+        /**
+         * Format: uuid
+         * @description A message that is to be sent later.
+         */
+        ScheduleId: string;
+        /** @description By time. */
+        ScheduleList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Schedule"][];
+            next?: string | null;
+        };
+        ScheduleRequest: {
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970: not past, and at most a year ahead.
+             */
+            at: number;
+            body: string;
+            mentions?: components["schemas"]["Mentioned"] | null;
+            reply_to?: components["schemas"]["MessageId"] | null;
+            thread?: components["schemas"]["MessageId"] | null;
+        };
+        /** @enum {string} */
+        ScheduleStage: "pending" | "begun" | "failed";
+        /** @description Who has read a message. */
+        SeenBy: {
+            /**
+             * Format: int64
+             * @description Up to where this person has read the room.
+             */
+            seq: number;
+            user: components["schemas"]["UserId"];
+        };
+        SeenList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["SeenBy"][];
+            next?: string | null;
         };
         /**
          * Format: uuid
@@ -732,6 +1141,20 @@ export interface components {
             last_seq: number;
             /** @description The first five people who replied. */
             participants: components["schemas"]["UserId"][];
+        };
+        UnreadRequest: {
+            /**
+             * Format: int64
+             * @description What follows this sequence is unread again.
+             */
+            seq: number;
+        };
+        /** @description What was begun and not sent yet. */
+        UnsentDraft: {
+            body: string;
+            room: components["schemas"]["RoomId"];
+            saved_at: string;
+            thread?: components["schemas"]["MessageId"] | null;
         };
         /**
          * Format: uuid
@@ -766,14 +1189,21 @@ export interface components {
     pathItems: never;
 }
 export type AddMemberRequest = components['schemas']['AddMemberRequest'];
+export type AllRead = components['schemas']['AllRead'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentId = components['schemas']['AttachmentId'];
 export type AttachmentKind = components['schemas']['AttachmentKind'];
 export type ClientId = components['schemas']['ClientId'];
 export type CreateRoomRequest = components['schemas']['CreateRoomRequest'];
 export type Deleted = components['schemas']['Deleted'];
+export type DoNotDisturb = components['schemas']['DoNotDisturb'];
 export type Draft = components['schemas']['Draft'];
+export type DraftList = components['schemas']['DraftList'];
 export type EditRequest = components['schemas']['EditRequest'];
+export type FeedChanged = components['schemas']['FeedChanged'];
+export type FirstUnread = components['schemas']['FirstUnread'];
+export type FollowedList = components['schemas']['FollowedList'];
+export type FollowedThread = components['schemas']['FollowedThread'];
 export type Forwarded = components['schemas']['Forwarded'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type LoginResponse = components['schemas']['LoginResponse'];
@@ -784,6 +1214,9 @@ export type MessageChanged = components['schemas']['MessageChanged'];
 export type MessageId = components['schemas']['MessageId'];
 export type MessageList = components['schemas']['MessageList'];
 export type MessageSent = components['schemas']['MessageSent'];
+export type Notifications = components['schemas']['Notifications'];
+export type NotificationsRequest = components['schemas']['NotificationsRequest'];
+export type NotifyLevel = components['schemas']['NotifyLevel'];
 export type Original = components['schemas']['Original'];
 export type Person = components['schemas']['Person'];
 export type PersonList = components['schemas']['PersonList'];
@@ -791,6 +1224,8 @@ export type PinList = components['schemas']['PinList'];
 export type Pinned = components['schemas']['Pinned'];
 export type Position = components['schemas']['Position'];
 export type Problem = components['schemas']['Problem'];
+export type Quiet = components['schemas']['Quiet'];
+export type QuietHours = components['schemas']['QuietHours'];
 export type Reaction = components['schemas']['Reaction'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
 export type RegisterRequest = components['schemas']['RegisterRequest'];
@@ -798,10 +1233,22 @@ export type RoomChanged = components['schemas']['RoomChanged'];
 export type RoomId = components['schemas']['RoomId'];
 export type RoomList = components['schemas']['RoomList'];
 export type RoomSummary = components['schemas']['RoomSummary'];
+export type SavedList = components['schemas']['SavedList'];
+export type SavedMessage = components['schemas']['SavedMessage'];
+export type Schedule = components['schemas']['Schedule'];
+export type ScheduleChanged = components['schemas']['ScheduleChanged'];
+export type ScheduleId = components['schemas']['ScheduleId'];
+export type ScheduleList = components['schemas']['ScheduleList'];
+export type ScheduleRequest = components['schemas']['ScheduleRequest'];
+export type ScheduleStage = components['schemas']['ScheduleStage'];
+export type SeenBy = components['schemas']['SeenBy'];
+export type SeenList = components['schemas']['SeenList'];
 export type SessionId = components['schemas']['SessionId'];
 export type Thread = components['schemas']['Thread'];
 export type ThreadList = components['schemas']['ThreadList'];
 export type ThreadSummary = components['schemas']['ThreadSummary'];
+export type UnreadRequest = components['schemas']['UnreadRequest'];
+export type UnsentDraft = components['schemas']['UnsentDraft'];
 export type UserId = components['schemas']['UserId'];
 export type Version = components['schemas']['Version'];
 export type VersionList = components['schemas']['VersionList'];
@@ -1001,6 +1448,49 @@ export interface operations {
             };
         };
     };
+    drafts: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     me: {
         parameters: {
             query?: never;
@@ -1016,6 +1506,87 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    do_not_disturb: {
+        parameters: {
+            query?: {
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quiet"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_do_not_disturb: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DoNotDisturb"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -1397,6 +1968,51 @@ export interface operations {
             };
         };
     };
+    seen: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeenList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list: {
         parameters: {
             query?: {
@@ -1505,6 +2121,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RoomList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_all: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllRead"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -1874,6 +2527,91 @@ export interface operations {
             };
         };
     };
+    notifications: {
+        parameters: {
+            query?: {
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notifications"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_notifications: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NotificationsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     pins: {
         parameters: {
             query?: {
@@ -1894,6 +2632,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PinList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description At most 128 bytes. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -1985,6 +2769,418 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Thread"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    follow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unfollow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mark_unread: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnreadRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    saved: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    scheduled: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reschedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unschedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    followed: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the stream of my feed. */
+                at_least?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FollowedList"];
                 };
             };
             /** @description The request cannot be met as it is. */

@@ -28,7 +28,7 @@ use crate::{fault::Fault, kept::Keeper, schedules::Schedules, ws};
     params(("room" = uuid::Uuid, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "At most 128 bytes.")),
     request_body = ScheduleRequest, responses((status = 201, body = ScheduleChanged), Problems))]
-pub async fn create(
+pub async fn schedule(
     State(schedules): State<Schedules>,
     State(sockets): State<Arc<ws::Context>>,
     caller: Caller,
@@ -46,7 +46,7 @@ pub async fn create(
 /// What I have scheduled, and what could not be sent, by time.
 #[utoipa::path(get, path = "/v1/scheduled", tag = "scheduled", params(KeptPageQuery),
     responses((status = 200, body = ScheduleList), Problems))]
-pub async fn list(
+pub async fn scheduled(
     State(keeper): State<Keeper>,
     caller: Caller,
     Query(query): Query<KeptPageQuery>,
@@ -59,7 +59,7 @@ pub async fn list(
 /// Changes what is to be sent, and when, before it is.
 #[utoipa::path(put, path = "/v1/scheduled/{id}", tag = "scheduled", params(("id" = uuid::Uuid, Path)),
     request_body = ScheduleRequest, responses((status = 200, body = ScheduleChanged), Problems))]
-pub async fn change(
+pub async fn reschedule(
     State(schedules): State<Schedules>,
     State(sockets): State<Arc<ws::Context>>,
     caller: Caller,
@@ -75,7 +75,7 @@ pub async fn change(
 /// Does not send it; or, when it could not be sent, has done with it.
 #[utoipa::path(delete, path = "/v1/scheduled/{id}", tag = "scheduled", params(("id" = uuid::Uuid, Path)),
     responses((status = 200, body = ScheduleChanged), Problems))]
-pub async fn cancel(
+pub async fn unschedule(
     State(schedules): State<Schedules>,
     caller: Caller,
     SchedulePath(id): SchedulePath,
