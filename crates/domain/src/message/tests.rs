@@ -106,6 +106,17 @@ fn what_is_gone_is_neither_pinned_nor_reacted_to() {
     assert!(!message.apply(&deleted, &mut pins));
 }
 
+#[test]
+fn a_reaction_that_nobody_has_any_more_makes_room_for_another() {
+    let mut message = message();
+    for n in 0..REACTIONS_MAX {
+        assert!(message.apply(&event(message.id, react(2, n, true)), &mut 0));
+    }
+    assert!(!message.apply(&event(message.id, react(2, 99, true)), &mut 0));
+    assert!(message.apply(&event(message.id, react(2, 0, false)), &mut 0));
+    assert!(message.apply(&event(message.id, react(2, 99, true)), &mut 0));
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let by = || 1u8..4;
     prop_oneof![
