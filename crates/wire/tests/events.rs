@@ -107,6 +107,63 @@ fn examples() -> BTreeMap<String, StoredEvent> {
         EventBody::UserScheduleFailed { sid: id(7), code: 3002 },
     ];
     let mut examples: BTreeMap<_, _> = all.map(event).into_iter().map(|e| (file_name(&e.body), e)).collect();
+    examples.extend(messages());
+    let more = [
+        (
+            "room.created.direct",
+            EventBody::RoomCreated {
+                name: None,
+                visibility: Visibility::Private,
+                members: vec![id(2), id(3)],
+                kind: Kind::Direct,
+            },
+        ),
+        (
+            "room.changed.topic",
+            EventBody::RoomChanged(RoomChange {
+                topic: Some(RoomTopic::parse("").unwrap()),
+                ..RoomChange::default()
+            }),
+        ),
+        ("room.member_joined.invite", EventBody::MemberJoined { user: id(2), invite: Some(id(7)) }),
+        ("room.member_left.removed", EventBody::MemberLeft { user: id(3), reason: Some(reason()) }),
+        ("room.member_banned.for_good", EventBody::MemberBanned { user: id(3), until: None, reason: None }),
+        ("room.member_muted.for_good", EventBody::MemberMuted { user: id(3), until: None, reason: None }),
+        (
+            "room.invite_created.open",
+            EventBody::InviteCreated { invite: id(7), expires: None, uses_max: None },
+        ),
+    ];
+    examples.extend(more.into_iter().chain(kept()).map(|(name, body)| (format!("{name}.json"), event(body))));
+    examples
+}
+
+/// What people keep, in its other forms.
+fn kept() -> [(&'static str, EventBody); 3] {
+    let text = |text: &str| MessageBody::parse(text, 100).unwrap();
+    let threaded = EventBody::UserScheduled {
+        sid: id(7),
+        room: id(5),
+        at: 1,
+        body: text("in the thread"),
+        reply_to: Some(id(6)),
+        thread: Some(id(1)),
+        mentions: Mentions::new(vec![id(3)], false, false).unwrap(),
+    };
+    [
+        (
+            "user.draft_saved.none",
+            EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None },
+        ),
+        ("user.scheduled.thread", threaded),
+        ("user.dnd_changed.none", EventBody::UserDndChanged { dnd: DoNotDisturb::default() }),
+    ]
+}
+
+/// Messages that bear more than words.
+fn messages() -> BTreeMap<String, StoredEvent> {
+    let mut examples = BTreeMap::new();
+    let text = |text: &str| MessageBody::parse(text, 100).unwrap();
     let message = |posted| StoredEvent::new(id(1), &Fact::Message(message::Event::Posted(posted)));
     let words = |words| Posted::plain(id(1), id(2), id(4), text(words));
     let reply = Posted { reply_to: Some(id(6)), ..words("yes") };
@@ -147,54 +204,13 @@ fn examples() -> BTreeMap<String, StoredEvent> {
         mentions: Mentions::new(vec![id(3)], false, true).unwrap(),
         meta: Some(meta(json!({ "a": null }))),
     };
-    examples.insert("message.edited.full.json".into(), event(edited));
     examples.insert(
-        "message.deleted.plain.json".into(),
-        event(EventBody::MessageDeleted { mid: id(1), reason: None }),
+        "message.edited.full.json".into(),
+        StoredEvent { v: VERSION, id: id(1), by: id(2), body: edited },
     );
-    let more = [
-        (
-            "room.created.direct",
-            EventBody::RoomCreated {
-                name: None,
-                visibility: Visibility::Private,
-                members: vec![id(2), id(3)],
-                kind: Kind::Direct,
-            },
-        ),
-        (
-            "room.changed.topic",
-            EventBody::RoomChanged(RoomChange {
-                topic: Some(RoomTopic::parse("").unwrap()),
-                ..RoomChange::default()
-            }),
-        ),
-        ("room.member_joined.invite", EventBody::MemberJoined { user: id(2), invite: Some(id(7)) }),
-        ("room.member_left.removed", EventBody::MemberLeft { user: id(3), reason: Some(reason()) }),
-        ("room.member_banned.for_good", EventBody::MemberBanned { user: id(3), until: None, reason: None }),
-        ("room.member_muted.for_good", EventBody::MemberMuted { user: id(3), until: None, reason: None }),
-        (
-            "room.invite_created.open",
-            EventBody::InviteCreated { invite: id(7), expires: None, uses_max: None },
-        ),
-    ];
-    examples.extend(more.map(|(name, body)| (format!("{name}.json"), event(body))));
-    let no_draft = EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None };
-    examples.insert("user.draft_saved.none.json".into(), event(no_draft));
-    let threaded = EventBody::UserScheduled {
-        sid: id(7),
-        room: id(5),
-        at: 1,
-        body: text("in the thread"),
-        reply_to: Some(id(6)),
-        thread: Some(id(1)),
-        mentions: Mentions::new(vec![id(3)], false, false).unwrap(),
-    };
-    examples.insert("user.scheduled.thread.json".into(), event(threaded));
-    examples.insert(
-        "user.dnd_changed.none.json".into(),
-        event(EventBody::UserDndChanged { dnd: DoNotDisturb::default() }),
-    );
+    let deleted = EventBody::MessageDeleted { mid: id(1), reason: None };
+    let deleted = StoredEvent { v: VERSION, id: id(1), by: id(2), body: deleted };
+    examples.insert("message.deleted.plain.json".into(), deleted);
     examples
 }
 

@@ -82,10 +82,10 @@ impl Talk {
     }
 }
 
-fn frame(kind: &str, room: RoomId, fields: Value) -> Value {
+fn frame(kind: &str, room: RoomId, mut fields: Value) -> Value {
     let mut frame = json!({ "t": kind, "id": 7, "room": room, "cid": ClientId::random() });
-    for (name, value) in fields.as_object().unwrap() {
-        frame[name] = value.clone();
+    for (name, value) in fields.as_object_mut().unwrap() {
+        frame[name] = value.take();
     }
     frame
 }
@@ -136,9 +136,9 @@ async fn a_thread_stands_apart_from_its_room() {
     assert_eq!(rooms["items"][0]["last_message"]["body"], "next", "{rooms}");
 
     talk.ada("send", json!({ "body": "x", "thread": next })).await;
-    let list = format!("/v1/rooms/{}/threads?limit=1", talk.room);
-    let last = talk.bob_reads(&list).await;
-    let before = talk.bob_reads(&format!("{list}&cursor={}", text(&last["next"]))).await;
+    let threads = format!("/v1/rooms/{}/threads?limit=1", talk.room);
+    let last = talk.bob_reads(&threads).await;
+    let before = talk.bob_reads(&format!("{threads}&cursor={}", text(&last["next"]))).await;
     assert_eq!((bodies(&last), bodies(&before), &before["next"]), (vec!["next"], vec!["root"], &Value::Null));
     assert_eq!(talk.ada("recall", json!({ "mid": next })).await["t"], "ok");
     assert_code(&talk.ada("send", json!({ "body": "x", "thread": next })).await, ErrorCode::ThreadInvalid);
@@ -302,8 +302,8 @@ async fn a_message_may_say_something_without_words() {
 async fn who_forwards_a_message_has_to_be_able_to_read_it() {
     let mut talk = Talk::begin().await;
     let secret = talk.ada.create_room(&talk.one, "Cave", "private").await;
-    let send = json!({ "body": "said in the cave", "meta": { "a": 1 } });
-    let original = talk.adas.ask(frame("send", secret, send)).await["mid"].clone();
+    let said = json!({ "body": "said in the cave", "meta": { "a": 1 } });
+    let original = talk.adas.ask(frame("send", secret, said)).await["mid"].clone();
     let forward = json!({ "forwarded": { "room": secret, "mid": original } });
     assert_code(&talk.bob("send", forward.clone()).await, ErrorCode::RoomNotFound);
     let mut talked_over = forward.clone();
@@ -426,23 +426,23 @@ async fn edits_are_kept_and_only_made_to_the_version_that_was_seen() {
 async fn what_is_sent_over_rest_is_sent_once_for_each_key() {
     let mut talk = Talk::begin().await;
     let url = format!("{}/v1/rooms/{}/messages", talk.one, talk.room);
-    let send = async |account: &Account, key: &str, body: &str| {
+    let post = async |account: &Account, key: &str, body: &str| {
         let request = account.request(Method::POST, &url).header("idempotency-key", key);
         answer(request.json(&json!({ "body": body, "meta": { "bot": true } }))).await.unwrap()
     };
-    let (status, sent) = send(&talk.ada, "build-7", "it is built").await;
+    let (status, sent) = post(&talk.ada, "build-7", "it is built").await;
     assert_eq!(status, StatusCode::CREATED, "{sent}");
     let seen = talk.bob_sees(&sent["position"]["seq"]).await;
     assert_eq!(
         (&seen["id"], &seen["cid"], &seen["body"]),
         (&sent["id"], &sent["cid"], &json!("it is built"))
     );
-    assert_eq!(send(&talk.ada, "build-7", "it is built").await, (StatusCode::CREATED, sent.clone()));
+    assert_eq!(post(&talk.ada, "build-7", "it is built").await, (StatusCode::CREATED, sent.clone()));
     // The same frame is the same message, too.
     let again = talk.ada("send", json!({ "cid": sent["cid"], "body": "it is built" })).await;
     assert_eq!((&again["mid"], &again["seq"]), (&sent["id"], &sent["position"]["seq"]));
-    assert_ne!(send(&talk.bob, "build-7", "by another").await.1["id"], sent["id"]);
-    assert_eq!(send(&talk.ada, &"x".repeat(129), "x").await.0, StatusCode::BAD_REQUEST);
+    assert_ne!(post(&talk.bob, "build-7", "by another").await.1["id"], sent["id"]);
+    assert_eq!(post(&talk.ada, &"x".repeat(129), "x").await.0, StatusCode::BAD_REQUEST);
     let (_, other) = talk.ada.post(&url, json!({ "body": "no key" })).await;
     let (_, another) = talk.ada.post(&url, json!({ "body": "no key" })).await;
     assert_ne!(other["id"], another["id"]);
