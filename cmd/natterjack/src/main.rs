@@ -32,9 +32,9 @@ enum Command {
     Doctor(doctor::Options),
     /// Brings the database and the streams up to date.
     Migrate(Target),
-    /// Makes the read models again from the log and swaps them in, while people chat.
-    Rebuild(Target),
-    /// Compares the read models with a replay of the log, while people chat.
+    /// Makes the read models, or what is searched, again from the log and swaps them in, while people chat.
+    Rebuild(replay::Options),
+    /// Compares the read models and what is searched with a replay of the log, while people chat.
     Verify(Target),
     /// Measures the product beside what this machine can do without it, on servers of its own.
     Bench(bench::Options),
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
         Command::Up(options) => Box::pin(up::run(options)).await,
         Command::Doctor(options) => Box::pin(doctor::run(options)).await,
         Command::Migrate(target) => migrate::run(&target).await,
-        Command::Rebuild(target) => replay::rebuild(&target).await,
+        Command::Rebuild(options) => replay::rebuild(&options).await,
         Command::Verify(target) => replay::verify(&target).await,
         Command::Bench(options) => Box::pin(bench::run(options)).await,
         Command::BenchHub { listen } => {

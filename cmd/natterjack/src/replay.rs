@@ -12,12 +12,37 @@ use crate::{
     environment::{Environment, MIGRATOR_URL},
 };
 
-pub async fn rebuild(target: &Target) -> anyhow::Result<ExitCode> {
-    let pool = pool(target)?;
+#[derive(clap::Args)]
+pub struct Options {
+    #[arg(value_enum, default_value_t = What::Read)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// The read models.
+    Read,
+    /// What is searched.
+    Search,
+}
+
+pub async fn rebuild(options: &Options) -> anyhow::Result<ExitCode> {
+    let pool = pool(&options.target)?;
     let bar = bar();
-    projection::rebuild(&pool, |progress| show(&bar, progress)).await?;
+    let name = match options.what {
+        What::Read => {
+            projection::rebuild(&pool, |progress| show(&bar, progress)).await?;
+            "the read models were"
+        }
+        What::Search => {
+            projection::rebuild_search(&pool, |progress| show(&bar, progress)).await?;
+            "what is searched was"
+        }
+    };
     bar.finish_and_clear();
-    println!("the read models were rebuilt from {} events", bar.position());
+    println!("{name} rebuilt from {} events", bar.position());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -28,10 +53,12 @@ pub async fn verify(target: &Target) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     print(&report);
     if report.is_good() {
-        println!("the read models are what the log says");
+        println!("the read models, and what is searched, are what the log says");
         Ok(ExitCode::SUCCESS)
     } else {
-        println!("the read models differ from the log: `natterjack rebuild` makes them again");
+        println!(
+            "the tables differ from the log: `natterjack rebuild`, or `natterjack rebuild search`, makes them again"
+        );
         Ok(ExitCode::FAILURE)
     }
 }
@@ -67,10 +94,8 @@ fn show(bar: &ProgressBar, progress: Progress) {
 fn print(report: &Report) {
     for table in &report.tables {
         let verdict = if table.equal { "equal" } else { "DIFFERENT" };
-        println!(
-            "{:<12} {:>10} rows, {:>10} expected: {verdict}",
-            table.table, table.rows, table.expected_rows
-        );
+        let name = format!("{}.{}", table.schema, table.table);
+        println!("{name:<20} {:>10} rows, {:>10} expected: {verdict}", table.rows, table.expected_rows);
     }
     for stream in &report.streams {
         let missing = stream.log_seq.saturating_sub(stream.events);

@@ -23,6 +23,10 @@ mod read {
     #![allow(clippy::unwrap_used, reason = "as above")]
     refinery::embed_migrations!("../../schema/read");
 }
+mod search {
+    #![allow(clippy::unwrap_used, reason = "as above")]
+    refinery::embed_migrations!("../../schema/search");
+}
 
 /// The schemas; each has its own numbered migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +35,14 @@ pub enum Schema {
     Identity,
     /// The second copy of the event log.
     Log,
-    /// Read models: disposable, and the only schema that may exist under other names as well.
+    /// Read models: disposable, and may exist under other names as well.
     Read,
+    /// What is searched: as [`Schema::Read`].
+    Search,
 }
 
 impl Schema {
-    pub const ALL: [Self; 3] = [Self::Identity, Self::Log, Self::Read];
+    pub const ALL: [Self; 4] = [Self::Identity, Self::Log, Self::Read, Self::Search];
 
     /// Its usual name.
     pub const fn name(self) -> &'static str {
@@ -44,6 +50,7 @@ impl Schema {
             Self::Identity => "identity",
             Self::Log => "log",
             Self::Read => "read",
+            Self::Search => "search",
         }
     }
 
@@ -52,6 +59,7 @@ impl Schema {
             Self::Identity => identity::migrations::runner(),
             Self::Log => log::migrations::runner(),
             Self::Read => read::migrations::runner(),
+            Self::Search => search::migrations::runner(),
         }
     }
 
@@ -60,8 +68,8 @@ impl Schema {
         match (self, role) {
             (_, Role::Migrator) | (Self::Identity, Role::Projector) => "",
             (Self::Identity, Role::Front) | (Self::Log, Role::Projector) => "SELECT, INSERT, UPDATE, DELETE",
-            (Self::Log | Self::Read, Role::Front) => "SELECT",
-            (Self::Read, Role::Projector) => "SELECT, INSERT, UPDATE, DELETE, TRUNCATE",
+            (Self::Log | Self::Read | Self::Search, Role::Front) => "SELECT",
+            (Self::Read | Self::Search, Role::Projector) => "SELECT, INSERT, UPDATE, DELETE, TRUNCATE",
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::Error;
 pub enum Role {
     /// Owns all schemas; changes their form.
     Migrator,
-    /// Reads and writes `identity`, reads `log` and `read`.
+    /// Reads and writes `identity`, reads `log`, `read` and `search`.
     Front,
-    /// Reads and writes `log` and `read`.
+    /// Reads and writes `log`, `read` and `search`.
     Projector,
 }
 

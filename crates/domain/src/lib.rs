@@ -8,6 +8,7 @@ pub mod ids;
 pub mod message;
 pub mod permission;
 pub mod room;
+pub mod search;
 pub mod user;
 pub mod values;
 

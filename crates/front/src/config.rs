@@ -19,6 +19,7 @@ pub struct Config {
     pub hub: HubConfig,
     pub rooms: RoomsConfig,
     pub kept: KeptConfig,
+    pub search: SearchConfig,
     pub lifecycle: lifecycle::Config,
     pub log: natterjack_eventlog::Config,
     pub database: natterjack_database::Config,
@@ -124,6 +125,16 @@ pub struct KeptConfig {
     pub schedule_ahead: Duration,
 }
 
+#[derive(Debug, Clone)]
+pub struct SearchConfig {
+    /// Searches of one person, for each minute; a sixth of it at once.
+    pub per_minute: u32,
+    /// Searches of this front at once: they share the connections to Postgres with all other reads.
+    pub at_once: usize,
+    /// How long one may take.
+    pub time_limit: Duration,
+}
+
 /// An origin (RFC 6454) such as `https://chat.example`.
 #[derive(Debug, Clone)]
 pub struct Origin(pub HeaderValue);
@@ -157,6 +168,7 @@ impl Config {
             hub: HubConfig::read(r),
             rooms: RoomsConfig::read(r),
             kept: KeptConfig::read(r),
+            search: SearchConfig::read(r),
             lifecycle: lifecycle::Config::read(r),
             log: natterjack_eventlog::Config::read(r),
             database: natterjack_database::Config::read(r),
@@ -218,6 +230,16 @@ impl SocketConfig {
 
 fn recall_window(secs: u64) -> Option<Duration> {
     (secs > 0).then(|| Duration::from_secs(secs))
+}
+
+impl SearchConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            per_minute: r.in_range("NATTERJACK_SEARCHES_PER_MINUTE", 120, 1..=1_000_000),
+            at_once: r.in_range("NATTERJACK_SEARCHES_AT_ONCE", 4, 1..=1_000),
+            time_limit: Duration::from_millis(r.in_range("NATTERJACK_SEARCH_TIME_MS", 2_000, 1..=60_000)),
+        }
+    }
 }
 
 /// Zero would mean "at once" or "never", and is neither.

@@ -237,6 +237,7 @@ impl From<natterjack_readmodel::Error> for Fault {
         match error {
             natterjack_readmodel::Error::Database(error) => error.into(),
             natterjack_readmodel::Error::Cursor(_) => ErrorCode::CursorInvalid.into(),
+            natterjack_readmodel::Error::TooLong => ErrorCode::SearchTooBroad.into(),
         }
     }
 }

@@ -27,6 +27,7 @@ mod revocation;
 mod rooms;
 mod run;
 mod schedules;
+mod search;
 mod serve;
 mod store;
 mod ws;

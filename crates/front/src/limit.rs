@@ -19,7 +19,7 @@ use natterjack_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use crate::{
-    config::{HttpConfig, SocketConfig},
+    config::{HttpConfig, SearchConfig, SocketConfig},
     fault::Fault,
     metrics,
 };
@@ -28,6 +28,7 @@ pub struct Limiter {
     people: DefaultKeyedRateLimiter<UserId>,
     /// Frames of all connections of a person.
     frames: DefaultKeyedRateLimiter<UserId>,
+    searches: DefaultKeyedRateLimiter<UserId>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     connections: Mutex<HashMap<IpAddr, usize>>,
     connections_per_address: usize,
@@ -42,15 +43,18 @@ pub struct AddressSlot {
 }
 
 impl Limiter {
-    pub fn new(config: &HttpConfig, sockets: &SocketConfig) -> Self {
+    pub fn new(config: &HttpConfig, sockets: &SocketConfig, search: &SearchConfig) -> Self {
         let number = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let requests = Quota::per_second(number(config.requests_per_second))
             .allow_burst(number(config.requests_per_second.saturating_mul(2)));
         let frames =
             Quota::per_second(number(sockets.frames_per_second)).allow_burst(number(sockets.frames_burst));
+        let searches =
+            Quota::per_minute(number(search.per_minute)).allow_burst(number(search.per_minute.div_ceil(6)));
         Self {
             people: RateLimiter::keyed(requests),
             frames: RateLimiter::keyed(frames),
+            searches: RateLimiter::keyed(searches),
             connections: Mutex::default(),
             connections_per_address: config.connections_per_address,
             addresses: RateLimiter::keyed(Quota::per_minute(number(config.auth_per_minute))),
@@ -60,15 +64,23 @@ impl Limiter {
     }
 
     pub fn person(&self, user: UserId) -> Result<(), Fault> {
-        self.people.check_key(&user).map_err(|not| self.refuse("person", &not))
+        self.people.check_key(&user).map_err(|not| self.refuse("person", ErrorCode::RateLimited, &not))
     }
 
     pub fn frame(&self, user: UserId) -> Result<(), Fault> {
-        self.frames.check_key(&user).map_err(|not| self.refuse("frames", &not))
+        self.frames.check_key(&user).map_err(|not| self.refuse("frames", ErrorCode::RateLimited, &not))
+    }
+
+    /// A search costs more than any other request.
+    pub fn search(&self, user: UserId) -> Result<(), Fault> {
+        let refuse = |not| self.refuse("searches", ErrorCode::SearchesLimited, &not);
+        self.searches.check_key(&user).map_err(refuse)
     }
 
     pub fn attempt(&self, address: IpAddr) -> Result<(), Fault> {
-        self.addresses.check_key(&network(address)).map_err(|not| self.refuse("address", &not))
+        self.addresses
+            .check_key(&network(address))
+            .map_err(|not| self.refuse("address", ErrorCode::RateLimited, &not))
     }
 
     /// Counts a connection, as long as what it gives is kept.
@@ -93,6 +105,7 @@ impl Limiter {
     pub fn prune(&self) {
         self.people.retain_recent();
         self.frames.retain_recent();
+        self.searches.retain_recent();
         self.addresses.retain_recent();
     }
 
@@ -102,10 +115,10 @@ impl Limiter {
         lines.last()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
     }
 
-    fn refuse(&self, which: &'static str, not: &NotUntil<QuantaInstant>) -> Fault {
+    fn refuse(&self, which: &'static str, code: ErrorCode, not: &NotUntil<QuantaInstant>) -> Fault {
         metrics::rate_limited(which);
         let wait = not.wait_time_from(self.clock.now()).max(Duration::from_millis(1));
-        Fault::from(ErrorCode::RateLimited).retry_after(wait)
+        Fault::from(code).retry_after(wait)
     }
 }
 
@@ -138,7 +151,11 @@ mod tests {
     fn limiter(pairs: &[(&str, &str)]) -> Limiter {
         let pairs = pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string()));
         let mut reader = Reader::from_pairs(pairs);
-        Limiter::new(&HttpConfig::read(&mut reader), &SocketConfig::read(&mut reader))
+        Limiter::new(
+            &HttpConfig::read(&mut reader),
+            &SocketConfig::read(&mut reader),
+            &SearchConfig::read(&mut reader),
+        )
     }
 
     #[test]

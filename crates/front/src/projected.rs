@@ -25,28 +25,30 @@ pub struct Projected {
     known: Arc<[watch::Sender<Position>]>,
     /// Somebody waits.
     wanted: Arc<Notify>,
+    log: Log,
     store: Store,
     limit: Duration,
 }
 
 impl Projected {
-    pub fn new(streams: u16, store: Store, limit: Duration) -> Self {
+    pub fn new(log: Log, store: Store, limit: Duration) -> Self {
         let nowhere = || watch::Sender::new(Position { epoch: String::new(), seq: 0 });
-        Self { known: (0..streams).map(|_| nowhere()).collect(), wanted: Arc::default(), store, limit }
+        let known = (0..log.streams()).map(|_| nowhere()).collect();
+        Self { known, wanted: Arc::default(), log, store, limit }
     }
 
     /// Listens to the projector, and asks Postgres for those who wait, until `stop`.
-    pub async fn listen(self, log: Log, stop: CancellationToken) {
+    pub async fn listen(self, stop: CancellationToken) {
         select! {
             () = stop.cancelled() => {}
-            () = self.hear(&log) => {}
+            () = self.hear() => {}
             () = self.ask() => {}
         }
     }
 
-    async fn hear(&self, log: &Log) {
+    async fn hear(&self) {
         loop {
-            match log.listen("live.projected.*").await {
+            match self.log.listen("live.projected.*").await {
                 Ok(mut words) => {
                     while let Some((subject, body)) = words.next().await {
                         let stream = subject.rsplit('.').next().and_then(|index| index.parse().ok());
@@ -100,6 +102,13 @@ impl Projected {
         }
         if self.store.is_away() {
             return Err(ErrorCode::DatabaseUnavailable.into());
+        }
+        // What the log does not hold is not waited for: the asker made it up.
+        if let Ok(last) = self.log.last_seq(stream).await
+            && last < seq
+        {
+            let detail = format!("at_least is {seq}, but the log ends at {last}");
+            return Err(Fault::from(ErrorCode::RequestInvalid).because(detail));
         }
         let detail = format!("it is at {} of {seq}", heard.borrow().seq);
         Err(Fault::from(ErrorCode::ReadBehind).because(detail))

@@ -1,6 +1,6 @@
 //! The REST interface: extract, authorise, act, respond.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
@@ -36,10 +36,11 @@ mod people;
 mod problems;
 mod rooms;
 mod schedules;
+mod search;
 
 use crate::{
     config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, projected::Projected,
-    rooms::Rooms, schedules::Schedules, store::Store, ws,
+    rooms::Rooms, schedules::Schedules, search::Searches, store::Store, ws,
 };
 
 /// What the handlers draw on; each takes the one thing that it needs.
@@ -52,6 +53,7 @@ pub struct Parts {
     pub schedules: Schedules,
     pub store: Store,
     pub projected: Projected,
+    pub searches: Searches,
     pub limiter: Arc<Limiter>,
 }
 
@@ -130,6 +132,7 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(schedules::schedule))
         .routes(routes!(schedules::scheduled))
         .routes(routes!(schedules::reschedule, schedules::unschedule))
+        .routes(routes!(search::messages))
         .routes(routes!(events::events))
 }
 
@@ -141,11 +144,17 @@ pub fn openapi() -> String {
     json
 }
 
+async fn asyncapi() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(natterjack_wire::asyncapi);
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+}
+
 /// The whole public interface of a front.
 pub fn router(parts: Parts, config: &HttpConfig, web_dir: Option<&std::path::Path>) -> Router {
     let (api, document) = routes().split_for_parts();
     let api = api
         .route("/v1/ws", get(ws::upgrade).with_state(parts.sockets.clone()))
+        .route("/v1/asyncapi.json", get(asyncapi))
         .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", document))
         .method_not_allowed_fallback(async || Fault::from(ErrorCode::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(config.body_max_bytes))

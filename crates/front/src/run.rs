@@ -30,6 +30,7 @@ use crate::{
     revocation::Revocations,
     rooms::Rooms,
     schedules::Schedules,
+    search::Searches,
     serve as http,
     store::Store,
     ws,
@@ -109,9 +110,9 @@ pub async fn serve(
         () = hub.connected() => {}
     }
     revocations.catch_up(&identity).await;
-    let projected = Projected::new(log.streams(), store.clone(), config.http.read_wait);
+    let projected = Projected::new(log.clone(), store.clone(), config.http.read_wait);
     let keeper = Keeper::new(hub.clone(), store.clone(), projected.clone(), config.kept.clone());
-    let limiter = Arc::new(Limiter::new(&config.http, &config.socket));
+    let limiter = Arc::new(Limiter::new(&config.http, &config.socket, &config.search));
     let sockets = Arc::new(ws::Context {
         node: config.node.clone(),
         config: config.socket.clone(),
@@ -136,7 +137,7 @@ pub async fn serve(
     let background = TaskTracker::new();
     background.spawn(hub.clone().watch(stop.clone()));
     background.spawn(hub.clone().feed(stop.clone()));
-    background.spawn(projected.clone().listen(log.clone(), stop.clone()));
+    background.spawn(projected.clone().listen(stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
     background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
     background.spawn({
@@ -152,6 +153,7 @@ pub async fn serve(
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
     let parts = Parts {
+        searches: Searches::new(hub.clone(), store.clone(), &config.search),
         accounts: Arc::new(Accounts::new(identity, revocations, log)),
         rooms: Rooms::new(hub, &config.rooms),
         keeper,

@@ -21,6 +21,11 @@ fn the_openapi_document_is_the_one_that_is_served() {
 }
 
 #[test]
+fn the_asyncapi_document_is_the_one_that_is_served() {
+    compare("asyncapi.json", &natterjack_wire::asyncapi());
+}
+
+#[test]
 fn every_error_code_is_listed() {
     let mut page = String::from(
         "# Error codes\n\nOver REST an error is a problem (RFC 9457) with the status below, whose `code` is the number; over the\n\

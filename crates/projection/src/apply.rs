@@ -5,6 +5,7 @@ use natterjack_database::Error;
 use crate::{
     batch::{self, Folded},
     checkpoints,
+    derived::Read,
     entry::Entry,
     fold::{Fold, Keys, Notice, Repeats},
     load,
@@ -147,7 +148,7 @@ async fn transact(
                 copy.push(entry).await?;
             }
             copy.finish().await?;
-            batch::fold_into(&mut work, stream, after(entries, before.read)).await?
+            batch::fold_into::<Read>(&mut work, stream, after(entries, before.read)).await?
         }
     };
     let now = Checkpoints { log: before.log.max(last), read: before.read.max(last) };

@@ -4,12 +4,11 @@ use tokio_postgres::Error;
 use tracing::error;
 
 use crate::{
+    derived::Derived,
     entry::Entry,
-    fold::{Changes, Keys, Notice, Parked, Repeats, fold},
-    load,
+    fold::{Changes, Notice, Parked, Repeats},
     outside::Transaction,
     refusal::{is_poison, is_repeat},
-    write,
 };
 
 /// What folding did, apart from the rows.
@@ -22,16 +21,20 @@ pub struct Folded {
 /// Folds `entries`. When Postgres refuses what an event holds, folds them in halves, and halves of those, until the event
 /// stands alone, and parks it: it never stops the others, and costs a dozen attempts, not one for each of them. The
 /// transaction stays usable unless an error is returned.
-pub async fn fold_into(work: &mut Transaction<'_>, stream: u16, entries: &[Entry]) -> Result<Folded, Error> {
+pub async fn fold_into<D: Derived>(
+    work: &mut Transaction<'_>,
+    stream: u16,
+    entries: &[Entry],
+) -> Result<Folded, Error> {
     let mut all = Folded::default();
     let mut waiting = vec![entries];
     while let Some(part) = waiting.pop() {
-        let mut result = attempt(work, stream, part, Repeats::Refused).await;
+        let mut result = attempt::<D>(work, stream, part, Repeats::Refused).await;
         if result.as_ref().is_err_and(is_repeat) {
-            result = attempt(work, stream, part, Repeats::LookedFor).await;
+            result = attempt::<D>(work, stream, part, Repeats::LookedFor).await;
         }
         let folded = match (result, part) {
-            (Err(error), [refused]) if is_poison(&error) => park(work, stream, refused, &error).await?,
+            (Err(error), [refused]) if is_poison(&error) => park::<D>(work, stream, refused, &error).await?,
             (Err(error), _) if is_poison(&error) => {
                 let (first, second) = part.split_at(part.len() / 2);
                 waiting.extend([second, first]);
@@ -46,7 +49,7 @@ pub async fn fold_into(work: &mut Transaction<'_>, stream: u16, entries: &[Entry
 }
 
 /// The words are the same for every replay: what Postgres says depends on its language and version.
-async fn park(
+async fn park<D: Derived>(
     work: &mut Transaction<'_>,
     stream: u16,
     entry: &Entry,
@@ -56,21 +59,19 @@ async fn park(
     let code = error.code().map_or("", |state| state.code());
     let fact = Err(format!("Postgres refuses it (SQLSTATE {code})"));
     let refused = Entry { fact, ..entry.clone() };
-    attempt(work, stream, &[refused], Repeats::LookedFor).await
+    attempt::<D>(work, stream, &[refused], Repeats::LookedFor).await
 }
 
-async fn attempt(
+async fn attempt<D: Derived>(
     work: &mut Transaction<'_>,
     stream: u16,
     entries: &[Entry],
     repeats: Repeats,
 ) -> Result<Folded, Error> {
     let savepoint = work.transaction().await?;
-    let known = load::load(&savepoint, &Keys::of(entries, repeats)).await?;
-    let changes = fold(entries, known);
-    write::changes(&savepoint, stream, &changes).await?;
+    let folded = D::fold(&savepoint, stream, entries, repeats).await?;
     savepoint.commit().await?;
-    Ok(changes.into())
+    Ok(folded)
 }
 
 impl From<Changes> for Folded {

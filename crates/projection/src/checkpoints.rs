@@ -6,22 +6,23 @@ use natterjack_database::Connection;
 use tokio_postgres::Error;
 
 use crate::{
+    derived::{Derived, Read},
     number::{self, signed, unsigned},
     write,
 };
 
-/// The schema that the fronts read.
-pub const LIVE: &str = "read";
-/// Held, shared, by whoever changes the live read tables; alone by whoever swaps them ("njprojct").
-pub const LIVE_LOCK: i64 = 0x6e6a_7072_6f6a_6374;
-
 /// An epoch, and the last sequence of it that is applied.
 pub type Checkpoint = (String, u64);
 
-/// A statement of its own, before all others: names are looked up after a swap that it may have waited for.
+/// Begins a transaction on the log's copy and the read tables.
 pub async fn begin(work: &Transaction<'_>) -> Result<(), Error> {
-    let lock = format!("SELECT pg_advisory_xact_lock_shared({LIVE_LOCK})");
-    try_join!(write::begin(work, LIVE), work.batch_execute(&lock))?;
+    begin_on::<Read>(work).await
+}
+
+/// A statement of its own, before all others: names are looked up after a swap that it may have waited for.
+pub async fn begin_on<D: Derived>(work: &Transaction<'_>) -> Result<(), Error> {
+    let lock = format!("SELECT pg_advisory_xact_lock_shared({})", D::LOCK);
+    try_join!(write::begin(work, D::SCHEMA.name()), work.batch_execute(&lock))?;
     Ok(())
 }
 

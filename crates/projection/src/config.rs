@@ -9,6 +9,7 @@ pub struct Config {
     pub log: natterjack_eventlog::Config,
     pub ops: ops::Config,
     pub pace: Pace,
+    pub search: SearchPace,
 }
 
 impl Config {
@@ -18,6 +19,7 @@ impl Config {
             log: natterjack_eventlog::Config::read(r),
             ops: ops::Config::read(r),
             pace: Pace::read(r),
+            search: SearchPace::read(r),
         }
     }
 }
@@ -56,6 +58,31 @@ impl Pace {
 }
 
 impl Default for Pace {
+    fn default() -> Self {
+        Self::read(&mut Reader::from_pairs::<String, String>([]))
+    }
+}
+
+/// How much is made searchable at once, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchPace {
+    /// Events in one transaction at most.
+    pub batch_events_max: i64,
+    /// How often it is looked whether there is something new.
+    pub tick: Duration,
+}
+
+impl SearchPace {
+    /// Reads `NATTERJACK_SEARCH_BATCH_EVENTS` and `NATTERJACK_SEARCH_TICK_MS`.
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            batch_events_max: r.in_range("NATTERJACK_SEARCH_BATCH_EVENTS", 500, 1..=8_000),
+            tick: Duration::from_millis(r.in_range("NATTERJACK_SEARCH_TICK_MS", 250, 10..=60_000)),
+        }
+    }
+}
+
+impl Default for SearchPace {
     fn default() -> Self {
         Self::read(&mut Reader::from_pairs::<String, String>([]))
     }

@@ -16,8 +16,17 @@ pub struct Health {
 
 impl Health {
     pub fn new(readiness: &Readiness, streams: u16) -> Self {
+        Self::on(readiness.require("projection"), streams)
+    }
+
+    /// Nobody who wants to chat needs to be able to search.
+    pub fn of_search(readiness: &Readiness, streams: u16) -> Self {
+        Self::on(readiness.observe("search"), streams)
+    }
+
+    fn on(check: Check, streams: u16) -> Self {
         let troubles = (0..streams).map(|stream| (stream, "starting".to_owned())).collect();
-        Self { check: readiness.require("projection"), troubles: Arc::new(Mutex::new(troubles)) }
+        Self { check, troubles: Arc::new(Mutex::new(troubles)) }
     }
 
     /// What keeps everything from working, before any stream could begin.

@@ -5,7 +5,7 @@
 //! order of events of different streams.
 //!
 //! Start with [`fold`], which is pure; [`apply()`] puts it into a transaction, [`rebuild()`] and [`verify()`] use the
-//! same fold on the second copy of the log.
+//! same fold on the second copy of the log. [`search`] is made from that copy as well, at a pace of its own.
 
 // What only a process or an operator runs is no part of the model.
 #![cfg_attr(test, allow(dead_code))]
@@ -18,6 +18,7 @@ mod checkpoints;
 mod config;
 #[cfg(not(test))]
 mod copy;
+mod derived;
 mod entry;
 pub mod fold;
 mod follow;
@@ -40,18 +41,20 @@ mod refusal;
 mod replay;
 #[cfg(not(test))]
 mod run;
+pub mod search;
 #[cfg(not(test))]
 mod verify;
 #[cfg(not(test))]
 mod write;
 
 pub use apply::{Applied, ApplyError, Checkpoints, Hole, apply, open};
-pub use config::{Config, Pace};
+pub use config::{Config, Pace, SearchPace};
+pub use derived::TABLES;
 pub use entry::Entry;
 #[cfg(not(test))]
-pub use rebuild::rebuild;
+pub use rebuild::{rebuild, rebuild_search};
 #[cfg(not(test))]
-pub use replay::{Progress, ReplayError, TABLES};
+pub use replay::{Progress, ReplayError};
 #[cfg(not(test))]
 pub use run::{RunError, project, run};
 #[cfg(not(test))]

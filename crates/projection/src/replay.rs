@@ -1,15 +1,18 @@
-//! Makes read tables from the second copy of the log, in a schema of their own.
+//! Makes tables from the second copy of the log, in a schema of their own.
+
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use deadpool_postgres::{ClientWrapper, GenericClient, Transaction};
-use natterjack_database::{MigrateError, Pool, Schema, migrate_schema};
+use natterjack_database::{MigrateError, Pool, migrate_schema};
 use natterjack_domain::{RoomId, UserId};
 use natterjack_eventlog::Subject;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use crate::{
-    batch,
+    batch::{self, Folded},
+    derived::Derived,
     entry::Entry,
     number::{signed, unsigned},
     write,
@@ -21,32 +24,6 @@ const BATCH_EVENTS: i64 = 5_000;
 const REMAINDER_EVENTS: u64 = 1_000;
 /// Held by whoever rebuilds or verifies: one at a time ("njreplay").
 const REPLAY_LOCK: i64 = 0x6e6a_7265_706c_6179;
-
-/// The tables of the read schema, all of which a replay makes again.
-pub const TABLES: [&str; 22] = [
-    "checkpoints",
-    "rooms",
-    "members",
-    "sanctions",
-    "messages",
-    "mentions",
-    "threads",
-    "reactions",
-    "reaction_counts",
-    "pins",
-    "versions",
-    "read_marks",
-    "people",
-    "parked",
-    "delivered_marks",
-    "thread_marks",
-    "thread_follows",
-    "drafts",
-    "saved_messages",
-    "notify_levels",
-    "do_not_disturb",
-    "schedules",
-];
 
 /// Why a rebuild or a verification failed. The live tables are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -74,22 +51,31 @@ pub struct Progress {
 }
 
 /// A replay into the schema `name`, up to the checkpoints that the table `goal` holds.
-pub struct Replay {
+pub struct Replay<D> {
     pub client: ClientWrapper,
-    name: &'static str,
-    goal: &'static str,
+    pub name: String,
+    pub goal: String,
+    _of: PhantomData<D>,
 }
 
 /// A stream, and up to where it is to be replayed.
 pub struct Goal {
-    stream: i16,
-    seq: i64,
+    pub stream: i16,
+    pub seq: i64,
 }
 
-impl Replay {
+/// A batch that was folded.
+pub struct Step {
+    pub events: u64,
+    /// The checkpoint is here now.
+    pub reached: i64,
+    pub folded: Folded,
+}
+
+impl<D: Derived> Replay<D> {
     /// Makes the schema anew, empty. The connection is taken out of the pool: when it is dropped, however that
     /// comes about, others may replay.
-    pub async fn begin(pool: &Pool, name: &'static str, goal: &'static str) -> Result<Self, ReplayError> {
+    pub async fn begin(pool: &Pool, name: String, goal: String) -> Result<Self, ReplayError> {
         let mut client = deadpool_postgres::Object::take(pool.get().await?);
         let lock = client.query_one("SELECT pg_try_advisory_lock($1)", &[&REPLAY_LOCK]).await?;
         if !lock.try_get::<_, bool>(0)? {
@@ -97,14 +83,14 @@ impl Replay {
         }
         client.batch_execute("SET statement_timeout = 0").await?;
         client.batch_execute(&format!("DROP SCHEMA IF EXISTS {name} CASCADE")).await?;
-        migrate_schema(&mut client, Schema::Read, name).await.map_err(ReplayError::Schema)?;
+        migrate_schema(&mut client, D::SCHEMA, &name).await.map_err(ReplayError::Schema)?;
         client
             .batch_execute(
                 "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
                  SET synchronous_commit = off",
             )
             .await?;
-        Ok(Self { client, name, goal })
+        Ok(Self { client, name, goal, _of: PhantomData })
     }
 
     /// Replays all streams at full speed until little is left.
@@ -113,8 +99,8 @@ impl Replay {
         loop {
             let before = done;
             let work = self.client.transaction().await?;
-            write::begin(&work, self.name).await?;
-            let goals = goals(&work, self.goal).await?;
+            write::begin(&work, &self.name).await?;
+            let goals = goals(&work, &self.goal).await?;
             work.commit().await?;
             let total = goals.iter().map(|goal| unsigned(goal.seq)).sum();
             progress(Progress { done, total });
@@ -132,24 +118,24 @@ impl Replay {
 
     async fn step(&mut self, goal: &Goal) -> Result<Option<u64>, Error> {
         let mut work = self.client.transaction().await?;
-        write::begin(&work, self.name).await?;
-        let events = step(&mut work, goal).await?;
+        write::begin(&work, &self.name).await?;
+        let done = step::<D>(&mut work, goal, BATCH_EVENTS).await?;
         work.commit().await?;
-        Ok(events)
+        Ok(done.map(|step| step.events))
     }
 
     /// Gives the planner what it needs to know of the new tables.
     pub async fn analyse(&self) -> Result<(), Error> {
-        let tables = TABLES.map(|table| format!("{}.{table}", self.name)).join(", ");
-        self.client.batch_execute(&format!("ANALYZE {tables}")).await
+        let tables = D::TABLES.iter().map(|table| format!("{}.{table}", self.name)).collect::<Vec<_>>();
+        self.client.batch_execute(&format!("ANALYZE {}", tables.join(", "))).await
     }
 }
 
 /// What is left, within one transaction of the caller's. Its search path is that of the replay then.
-pub async fn finish(work: &mut Transaction<'_>, name: &str, goal: &str) -> Result<(), Error> {
+pub async fn finish<D: Derived>(work: &mut Transaction<'_>, name: &str, goal: &str) -> Result<(), Error> {
     write::begin(work, name).await?;
     for goal in goals(work, goal).await? {
-        while step(work, &goal).await?.is_some() {}
+        while step::<D>(work, &goal, BATCH_EVENTS).await?.is_some() {}
     }
     Ok(())
 }
@@ -163,11 +149,15 @@ async fn goals(work: &Transaction<'_>, goal: &str) -> Result<Vec<Goal>, Error> {
     rows.iter().map(|row| Ok(Goal { stream: row.try_get(0)?, seq: row.try_get(1)? })).collect()
 }
 
-/// Folds the next batch; answers how many events that were, `None` when the goal is reached.
+/// Folds the next batch, of `max` events at most; `None` when the goal is reached.
 ///
 /// What an erasure took out of the log is no longer there to be folded: gaps are passed over here, and told by
 /// a verification.
-async fn step(work: &mut Transaction<'_>, goal: &Goal) -> Result<Option<u64>, Error> {
+pub async fn step<D: Derived>(
+    work: &mut Transaction<'_>,
+    goal: &Goal,
+    max: i64,
+) -> Result<Option<Step>, Error> {
     const CHECKPOINT: &str = "SELECT seq FROM checkpoints WHERE stream = $1";
     const EVENTS: &str = "SELECT seq, topic, kind, known, ts, body FROM log.events
                           WHERE stream = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
@@ -178,15 +168,15 @@ async fn step(work: &mut Transaction<'_>, goal: &Goal) -> Result<Option<u64>, Er
         return Ok(None);
     }
     let statement = work.prepare_cached(EVENTS).await?;
-    let rows = work.query(&statement, &[&goal.stream, &reached, &goal.seq, &BATCH_EVENTS]).await?;
+    let rows = work.query(&statement, &[&goal.stream, &reached, &goal.seq, &max]).await?;
     let entries: Vec<Entry> = rows.iter().map(entry).collect::<Result<_, _>>()?;
     let stream = u16::try_from(goal.stream).unwrap_or(0);
-    batch::fold_into(work, stream, &entries).await?;
-    let more = i64::try_from(entries.len()) == Ok(BATCH_EVENTS);
+    let folded = batch::fold_into::<D>(work, stream, &entries).await?;
+    let more = i64::try_from(entries.len()) == Ok(max);
     let reached = entries.last().filter(|_| more).map_or(goal.seq, |last| signed(last.seq));
     let statement = work.prepare_cached(ADVANCE).await?;
     work.execute(&statement, &[&goal.stream, &reached]).await?;
-    Ok(Some(entries.len() as u64))
+    Ok(Some(Step { events: entries.len() as u64, reached, folded }))
 }
 
 fn entry(row: &Row) -> Result<Entry, Error> {

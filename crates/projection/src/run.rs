@@ -19,6 +19,7 @@ use crate::{
     health::Health,
     metrics,
     recheck::Recheck,
+    search::{self, Indexer},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
 /// Projects until draining begins, for a process that has its own endpoints.
 pub async fn project(config: &Config, readiness: &Readiness, shutdown: &Shutdown) {
     metrics::describe();
+    search::metrics::describe();
     natterjack_database::metrics::describe();
     natterjack_eventlog::metrics::describe();
     let health = Health::new(readiness, config.log.streams);
@@ -70,12 +72,31 @@ pub async fn project(config: &Config, readiness: &Readiness, shutdown: &Shutdown
         };
         followers.spawn(follower.run());
     }
+    index(config, log.streams(), readiness, shutdown, &mut followers);
     let drained = async {
         shutdown.draining().await;
         readiness.drain();
     };
     tokio::join!(finished(followers), drained);
     info!("the projector has finished");
+}
+
+/// What is searched, with connections of its own.
+fn index(
+    config: &Config,
+    streams: u16,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+    followers: &mut JoinSet<()>,
+) {
+    let mut database = config.database.clone();
+    database.pool_size = streams.into();
+    let pool = pool(&database);
+    let health = Health::of_search(readiness, streams);
+    for stream in 0..streams {
+        let (pool, health, shutdown) = (pool.clone(), health.clone(), shutdown.clone());
+        followers.spawn(Indexer { stream, pool, pace: config.search, health, shutdown }.run());
+    }
 }
 
 /// A panic of one is a panic of all: the process ends and is started again.

@@ -1,17 +1,15 @@
-//! Compares the live read tables with a replay of the log, while the projector works.
+//! Compares what was made from the log with a replay of it, while the projector works.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use natterjack_database::Pool;
 use tokio_postgres::{Error, IsolationLevel};
 
 use crate::{
-    checkpoints::LIVE,
+    derived::{Derived, Read},
     number::unsigned,
-    replay::{Progress, Replay, ReplayError, TABLES, finish},
+    replay::{Progress, Replay, ReplayError, finish},
+    search::Search,
 };
-
-const COPY: &str = "read_verify";
-const GOAL: &str = "read.checkpoints";
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +20,7 @@ pub struct Report {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableReport {
+    pub schema: &'static str,
     pub table: &'static str,
     /// Rows of the live table.
     pub rows: u64,
@@ -50,29 +49,41 @@ impl Report {
     }
 }
 
-/// Replays the log into `read_verify` and compares it, table by table, with the live tables as they are in
-/// one snapshot; nobody waits for it. `pool` connects as the owner of the schemas.
+/// Replays the log into `read_verify` and `search_verify` and compares them, table by table, with the live tables as they
+/// are in one snapshot each; nobody waits for it. `pool` connects as the owner of the schemas.
 pub async fn verify(pool: &Pool, mut progress: impl FnMut(Progress)) -> Result<Report, ReplayError> {
-    let mut replay = Replay::begin(pool, COPY, GOAL).await?;
-    replay.run(&mut progress).await?;
-    let work = replay.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
-    // The projector moves rows and checkpoints together: any snapshot holds both as they belong together.
-    let mut work = work.start().await?;
-    finish(&mut work, COPY, GOAL).await?;
-    let report = Report { tables: tables(&work).await?, streams: streams(&work).await? };
-    work.rollback().await?;
-    replay.client.batch_execute(&format!("DROP SCHEMA {COPY} CASCADE")).await?;
+    let mut report = compare::<Read>(pool, &mut progress).await?;
+    report.tables.extend(compare::<Search>(pool, &mut progress).await?.tables);
     Ok(report)
 }
 
-async fn tables(work: &Transaction<'_>) -> Result<Vec<TableReport>, Error> {
+async fn compare<D: Derived>(
+    pool: &Pool,
+    progress: &mut impl FnMut(Progress),
+) -> Result<Report, ReplayError> {
+    let live = D::SCHEMA.name();
+    let mut replay =
+        Replay::<D>::begin(pool, format!("{live}_verify"), format!("{live}.checkpoints")).await?;
+    replay.run(progress).await?;
+    let work = replay.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
+    // The projector moves rows and checkpoints together: any snapshot holds both as they belong together.
+    let mut work = work.start().await?;
+    finish::<D>(&mut work, &replay.name, &replay.goal).await?;
+    let report = Report { tables: tables::<D>(&work, &replay.name).await?, streams: streams(&work).await? };
+    work.rollback().await?;
+    replay.client.batch_execute(&format!("DROP SCHEMA {} CASCADE", replay.name)).await?;
+    Ok(report)
+}
+
+async fn tables<D: Derived>(work: &Transaction<'_>, copy: &str) -> Result<Vec<TableReport>, Error> {
     work.batch_execute("SET LOCAL enable_seqscan = on").await?;
-    let mut reports = Vec::with_capacity(TABLES.len());
-    for table in TABLES {
-        let (rows, hash) = digest(work, LIVE, table).await?;
-        let (expected_rows, expected_hash) = digest(work, COPY, table).await?;
+    let schema = D::SCHEMA.name();
+    let mut reports = Vec::with_capacity(D::TABLES.len());
+    for table in D::TABLES {
+        let (rows, hash) = digest(work, schema, table).await?;
+        let (expected_rows, expected_hash) = digest(work, copy, table).await?;
         let equal = rows == expected_rows && hash == expected_hash;
-        reports.push(TableReport { table, rows, expected_rows, equal });
+        reports.push(TableReport { schema, table, rows, expected_rows, equal });
     }
     Ok(reports)
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     copy::Copy,
     entry::Entry,
-    fold::{Changes, Mark},
+    fold::{Changes, Mark, Parked},
     number::{self, signed},
 };
 
@@ -107,7 +107,7 @@ pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> 
         Box::pin(done::all(work, changes)),
         Box::pin(kept::kept(work, changes)),
         people::people(work, changes),
-        parked(work, stream, changes),
+        parked(work, stream, &changes.parked),
     );
     cause(results.into())
 }
@@ -120,10 +120,9 @@ fn cause<const N: usize>(results: [Result<(), Error>; N]) -> Result<(), Error> {
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-async fn parked(work: &Transaction<'_>, stream: u16, changes: &Changes) -> Result<(), Error> {
+pub async fn parked(work: &Transaction<'_>, stream: u16, parked: &[Parked]) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO parked (stream, seq, subject, error)
         SELECT $1::smallint, * FROM UNNEST($2::bigint[], $3::text[], $4::text[])";
-    let parked = &changes.parked;
     if parked.is_empty() {
         return Ok(());
     }

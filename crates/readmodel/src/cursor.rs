@@ -38,6 +38,20 @@ pub enum Cursor {
     Schedules { at: i64, after: ScheduleId },
     Seen { after: UserId },
     Followed { at: String, before: MessageId },
+    Found(Place),
+}
+
+/// Where a page of what was found ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// When the search began, in microseconds since 1970: what is newer is on none of its pages, and age counts from then. The
+    /// end of time where only time orders.
+    pub at_us: i64,
+    /// The bits of a number.
+    pub score: u64,
+    pub posted_us: i64,
+    pub room: RoomId,
+    pub mid: MessageId,
 }
 
 impl Cursor {
@@ -66,6 +80,7 @@ impl Cursor {
             Self::Schedules { at, after } => put(&mut out, b'l', after.as_uuid(), &at.to_be_bytes()),
             Self::Followed { at, before } => put(&mut out, b'f', before.as_uuid(), at.as_bytes()),
             Self::Seen { after } => put(&mut out, b'w', after.as_uuid(), &[]),
+            Self::Found(place) => put(&mut out, b'z', place.mid.as_uuid(), &place.rest()),
         }
         seal(out)
     }
@@ -100,8 +115,24 @@ impl Cursor {
             b'p' => Ok(Self::People { username: words(rest)?, after: UserId::from_uuid(id) }),
             b's' if rest.is_empty() => Ok(Self::Sanctions { after: UserId::from_uuid(id) }),
             b'u' if id.is_nil() => Ok(Self::Audit { before_seq: sequence(rest)? }),
+            b'z' => Ok(Self::Found(Place::read(MessageId::from_uuid(id), rest)?)),
             _ => Err(CursorInvalid),
         }
+    }
+}
+
+impl Place {
+    fn rest(&self) -> Vec<u8> {
+        let numbers = [self.at_us.to_be_bytes(), self.score.to_be_bytes(), self.posted_us.to_be_bytes()];
+        [numbers.as_flattened(), self.room.as_uuid().as_bytes()].concat()
+    }
+
+    fn read(mid: MessageId, rest: &[u8]) -> Result<Self, CursorInvalid> {
+        let (numbers, room) = rest.split_at_checked(24).ok_or(CursorInvalid)?;
+        let number = |at: usize| sequence(&numbers[at..at + 8]);
+        let room = RoomId::from_uuid(Uuid::from_slice(room).map_err(|_| CursorInvalid)?);
+        let (at_us, score, posted_us) = (number(0)?, number(8)?.cast_unsigned(), number(16)?);
+        Ok(Self { at_us, score, posted_us, room, mid })
     }
 }
 
@@ -175,7 +206,11 @@ mod tests {
             (any::<i64>(), id.clone())
                 .prop_map(|(at, id)| Cursor::Schedules { at, after: ScheduleId::from_uuid(id) }),
             (text, id.clone()).prop_map(|(at, id)| Cursor::Followed { at, before: MessageId::from_uuid(id) }),
-            id.prop_map(|id| Cursor::Seen { after: UserId::from_uuid(id) }),
+            id.clone().prop_map(|id| Cursor::Seen { after: UserId::from_uuid(id) }),
+            (any::<(i64, u64, i64)>(), id.clone(), id).prop_map(|((at_us, score, posted_us), room, mid)| {
+                let (room, mid) = (RoomId::from_uuid(room), MessageId::from_uuid(mid));
+                Cursor::Found(Place { at_us, score, posted_us, room, mid })
+            }),
         ]
     }
 

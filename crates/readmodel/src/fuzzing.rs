@@ -26,7 +26,8 @@ fn check(text: &str) {
             | Cursor::Threads { .. }
             | Cursor::Versions { .. }
             | Cursor::Sanctions { .. }
-            | Cursor::Audit { .. } => {}
+            | Cursor::Audit { .. }
+            | Cursor::Found(_) => {}
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod notices;
 pub mod people;
 pub mod rooms;
+pub mod search;
 pub mod seen;
 
 use deadpool_postgres::GenericClient;
@@ -45,6 +46,9 @@ pub enum Error {
     Database(#[from] natterjack_database::Error),
     #[error(transparent)]
     Cursor(#[from] CursorInvalid),
+    /// A search has a limit of its own.
+    #[error("the search took too long")]
+    TooLong,
 }
 
 impl Error {

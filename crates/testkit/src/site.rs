@@ -191,13 +191,23 @@ impl<N> Site<N> {
 
     /// Waits until the read models hold all that the log holds.
     pub async fn projected(&self) {
+        self.reflected("read").await;
+    }
+
+    /// Waits until all that the log holds can be searched.
+    pub async fn searchable(&self) {
+        self.reflected("read").await;
+        self.reflected("search").await;
+    }
+
+    async fn reflected(&self, schema: &str) {
         let log = self.log().await;
         let client = self.admin().await.expect("Postgres answers");
         for stream in 0..log.streams() {
             eventually("the projector to catch up", async || {
-                let sql = "SELECT seq FROM read.checkpoints WHERE stream = $1";
+                let sql = format!("SELECT seq FROM {schema}.checkpoints WHERE stream = $1");
                 let stream_number = i16::try_from(stream).ok()?;
-                let row = client.query_opt(sql, &[&stream_number]).await.ok()?;
+                let row = client.query_opt(&sql, &[&stream_number]).await.ok()?;
                 let seq = row.map_or(0, |row| row.get::<_, i64>(0));
                 (u64::try_from(seq).ok()? >= log.last_seq(stream).await.ok()?).then_some(())
             })

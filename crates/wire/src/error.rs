@@ -121,6 +121,9 @@ codes! {
     5013 Unsupported "media_type_unsupported" 415 "The body has to be JSON";
     5014 UpgradeExpected "upgrade_expected" 426 "This address speaks WebSocket";
     5015 LogRefuses "log_refuses" 503 "The event log takes nothing at this moment";
+    5016 SearchInvalid "search_invalid" 422 "The search cannot be made";
+    5017 SearchTooBroad "search_too_broad" 422 "The search takes too long; narrow it";
+    5018 SearchesLimited "searches_limited" 429 "Too many searches";
 
     6001 AttachmentNotFound "attachment_not_found" 404 "There is no such attachment";
 }

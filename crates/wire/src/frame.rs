@@ -7,6 +7,7 @@ use natterjack_domain::{AttachmentId, ClientId, MessageId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
+use utoipa::ToSchema;
 
 use crate::{
     draft::{JsonObject, Mentioned, Original},
@@ -21,7 +22,7 @@ pub const BATCH_MAX_FRAMES: usize = 64;
 /// Most missed events that one `sub` asks for.
 pub const SUB_LIMIT_MAX: u32 = 500;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 #[ts(optional_fields)]
 pub enum ClientFrame {
@@ -78,6 +79,7 @@ pub enum ClientFrame {
         mentions: Option<Mentioned>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(type = "Record<string, unknown>")]
+        #[schema(value_type = Option<Object>)]
         meta: Option<JsonObject>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forwarded: Option<Original>,
@@ -97,6 +99,7 @@ pub enum ClientFrame {
         mentions: Option<Mentioned>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(type = "Record<string, unknown>")]
+        #[schema(value_type = Option<Object>)]
         meta: Option<JsonObject>,
     },
     /// Takes a message of one's own back.
@@ -219,7 +222,7 @@ impl ClientFrame {
 }
 
 /// A place in a stream. Sequences of different epochs cannot be compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
     pub epoch: String,
@@ -227,7 +230,7 @@ pub struct Position {
     pub seq: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(tag = "t", rename_all = "lowercase")]
 #[ts(optional_fields)]
 pub enum ServerFrame {
@@ -265,7 +268,7 @@ pub enum ServerFrame {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 pub struct Welcome {
     pub conn: String,
     pub node: String,
@@ -285,7 +288,7 @@ pub struct Welcome {
     pub limits: ClientLimits,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 pub struct ClientLimits {
     #[ts(type = "number")]
     pub frame_bytes: usize,
@@ -296,7 +299,7 @@ pub struct ClientLimits {
 }
 
 /// The answer to a request; which fields are there depends on the request.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[ts(optional_fields)]
 pub struct Reply {
     #[ts(type = "number")]
@@ -322,7 +325,7 @@ pub struct Reply {
     pub recovered: Option<bool>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 pub struct RoomEvent {
     pub room: RoomId,
     #[ts(type = "number")]
@@ -337,7 +340,7 @@ pub struct RoomEvent {
     pub e: Option<StoredEvent>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 pub struct FeedEvent {
     #[ts(type = "number")]
     pub seq: u64,
@@ -348,7 +351,7 @@ pub struct FeedEvent {
 }
 
 /// What is sent without being stored, also between nodes. Every field may be missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[ts(optional_fields)]
 pub struct Ephemeral {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -369,27 +372,27 @@ pub struct Ephemeral {
     pub membership: Option<Membership>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Typing {
     pub user: UserId,
     pub on: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Reached {
     pub user: UserId,
     #[ts(type = "number")]
     pub seq: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Membership {
     pub room: RoomId,
     #[ts(type = "number")]
     pub seq: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetReason {
     /// More was missed than is sent again.

@@ -4,5 +4,6 @@ mod kept;
 mod messages;
 mod people;
 mod rooms;
+mod search;
 
-pub use self::{kept::*, messages::*, people::*, rooms::*};
+pub use self::{kept::*, messages::*, people::*, rooms::*, search::*};

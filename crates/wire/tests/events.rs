@@ -151,10 +151,7 @@ fn kept() -> [(&'static str, EventBody); 3] {
         mentions: Mentions::new(vec![id(3)], false, false).unwrap(),
     };
     [
-        (
-            "user.draft_saved.none",
-            EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None },
-        ),
+        ("user.draft_saved.none", EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None }),
         ("user.scheduled.thread", threaded),
         ("user.dnd_changed.none", EventBody::UserDndChanged { dnd: DoNotDisturb::default() }),
     ]

@@ -72,11 +72,14 @@ async fn migration_check(name: &'static str, client: &Client) -> Check {
 
 /// What the projector could not read, or Postgres would not store.
 async fn parked_check(name: &'static str, client: &Client) -> Check {
-    let count = client.query_one("SELECT count(*) FROM read.parked", &[]).await;
+    // Search parks what cannot be read as well.
+    let sql = "SELECT count(*) FROM (SELECT stream, seq FROM read.parked UNION SELECT stream, seq FROM search.parked) p";
+    let count = client.query_one(sql, &[]).await;
     match count.map(|row| row.get::<_, i64>(0)) {
         Ok(0) => Check::ok(name, "none"),
         Ok(count) => {
-            let hint = "read.parked says why; after the cause is mended, `natterjack rebuild` applies them";
+            let hint = "read.parked and search.parked say why; after the cause is mended, `natterjack rebuild` and \
+                        `natterjack rebuild search` apply them";
             Check::warning(name, format!("{count} event(s) are parked"), hint)
         }
         Err(error) => Check::skipped(name, chain(&error)),

@@ -217,6 +217,10 @@ impl Log {
         }
     }
 
+    pub async fn last_seq(&self, _: u16) -> Result<u64, ReadError> {
+        self.ask(|| "its end".into(), |world| world.lock().seen()).await
+    }
+
     pub async fn heads(&self, topic: Topic) -> Result<Heads, ReadError> {
         Ok(self.heads_of(0, &[topic]).await?.pop().unwrap_or_default())
     }

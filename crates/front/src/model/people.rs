@@ -22,7 +22,7 @@ use super::{
     world::{Wire, World},
 };
 use crate::{
-    config::{HttpConfig, HubConfig, KeptConfig, SocketConfig},
+    config::{HttpConfig, HubConfig, KeptConfig, SearchConfig, SocketConfig},
     hub::Hub,
     kept::{Keeper, Receipts},
     limit::Limiter,
@@ -141,11 +141,11 @@ fn context(hub: Hub, store: Store, front: usize, rng: &mut Rng) -> Arc<Context> 
         ..SocketConfig::read(&mut settings)
     };
     let registry = Arc::new(Registry::default());
-    let projected = Projected::new(1, store.clone(), Duration::from_secs(1));
-    let kept = KeptConfig::read(&mut Reader::from_pairs::<String, String>([]));
+    let projected = Projected::new(hub.log().clone(), store.clone(), Duration::from_secs(1));
+    let kept = KeptConfig::read(&mut settings);
     Arc::new(Context {
         node: format!("front-{front}"),
-        limiter: Arc::new(Limiter::new(&http, &config)),
+        limiter: Arc::new(Limiter::new(&http, &config, &SearchConfig::read(&mut settings))),
         receipts: Receipts::new(hub.log().clone(), kept.receipts_members_max),
         keeper: Keeper::new(hub.clone(), store.clone(), projected.clone(), kept),
         paced: Arc::default(),

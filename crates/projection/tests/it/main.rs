@@ -8,4 +8,5 @@ mod reads;
 mod replay;
 mod run;
 mod script;
+mod search;
 mod world;

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use natterjack_database::Role;
 use natterjack_domain::{RoomId, UserId};
 use natterjack_eventlog::{Event, Log, NewEvent, Signal, Subject, Topic, provision};
-use natterjack_projection::{Config, Pace, project, run, verify};
+use natterjack_projection::{Config, Pace, SearchPace, project, run, verify};
 use natterjack_runtime::{
     config::{Reader, Secret},
     lifecycle::Shutdown,
@@ -52,6 +52,7 @@ impl Stage {
             log: log.clone(),
             ops: ops::Config { listen: ([127, 0, 0, 1], 0).into() },
             pace: Pace { retry_delay_max: Duration::from_millis(200), ..Pace::default() },
+            search: SearchPace::default(),
         };
         let log = Log::open(&log).await.unwrap();
         Self { world, nats, config, log, readiness: Readiness::new() }

@@ -18,5 +18,6 @@ mod raw;
 mod resuming;
 mod rooms;
 mod schedules;
+mod search;
 mod slow;
 mod tokens;
