@@ -219,6 +219,25 @@ need_faketime() {
   fi
 }
 
+# --- Schemathesis --------------------------------------------------------------------------------------------
+
+# Into a directory of its own under .tools/: nothing of it is seen by any other Python program.
+need_schemathesis() {
+  local wanted have
+  wanted=$(sed -n 's/^schemathesis==//p' "$root/scripts/schemathesis.txt")
+  have=$(version_of "$tools/schemathesis/bin/schemathesis")
+  if [ "$have" != "$wanted" ]; then
+    python_with_pip
+    python3 -m venv --help >/dev/null 2>&1 || apt "Python's venv" python3-venv
+    say "fetching schemathesis $wanted into .tools/"
+    rm -rf "$tools/schemathesis"
+    python3 -m venv "$tools/schemathesis"
+    "$tools/schemathesis/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+      --requirement "$root/scripts/schemathesis.txt" >&2 || die "schemathesis could not be fetched"
+  fi
+  say "schemathesis $wanted"
+}
+
 # --- The web client ------------------------------------------------------------------------------------------
 
 # One number for the contents of all files below the paths given.
