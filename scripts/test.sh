@@ -78,6 +78,7 @@ rust() {
   step clippy none cargo clippy --workspace --all-targets --locked -- -D warnings || true
   if step build none cargo build --workspace --locked; then
     step rust cargo cargo test --workspace --locked --no-fail-fast || true
+    step schemathesis none "$root/scripts/schemathesis.sh" || true
   fi
   # Licences and sources are tested in any case (crates/testkit/tests/layers.rs); cargo-deny sees more.
   if cargo deny --version >/dev/null 2>&1; then
@@ -115,7 +116,7 @@ need_cargo
 need_node
 for part in "${parts[@]}"; do
   case $part in
-    rust) need_nats && need_postgres && need_faketime ;;
+    rust) need_nats && need_postgres && need_faketime && need_schemathesis ;;
     browser) need_nats && need_postgres && need_chromium ;;
   esac
 done

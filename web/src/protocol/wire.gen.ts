@@ -410,5 +410,8 @@ export const ErrorCode = {
   Unsupported: 5013,
   UpgradeExpected: 5014,
   LogRefuses: 5015,
+  SearchInvalid: 5016,
+  SearchTooBroad: 5017,
+  SearchesLimited: 5018,
   AttachmentNotFound: 6001,
 } as const;

@@ -115,6 +115,8 @@ async fn a_read_that_the_read_model_cannot_satisfy_in_time_says_so() {
         let request = ada.request(Method::GET, &format!("{front}/v1/{path}"));
         assert_eq!(refused(request).await, ErrorCode::ReadBehind, "{path}");
     }
+    let request = ada.request(Method::GET, &format!("{front}/v1/rooms/{room}?at_least=1000000"));
+    assert_eq!(refused(request).await, ErrorCode::RequestInvalid, "the log does not go so far");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

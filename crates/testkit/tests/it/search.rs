@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use natterjack_domain::RoomId;
+use natterjack_domain::{ClientId, RoomId};
 use natterjack_testkit::{Account, Site, answer, eventually, refused};
 use natterjack_wire::ErrorCode;
 use reqwest::{Method, StatusCode};
@@ -156,11 +156,9 @@ async fn what_was_edited_or_recalled_is_found_as_it_is_now() {
     let mut admin = site.admin().await.unwrap();
     let held = admin.transaction().await.unwrap();
     held.execute("SELECT FROM search.checkpoints FOR UPDATE", &[]).await.unwrap();
-    let cid = |n: u128| uuid::Uuid::from_u128(n).to_string();
-    let edit =
-        json!({ "t": "edit", "room": room, "mid": first["mid"], "cid": cid(1), "body": "the stork stands" });
+    let edit = json!({ "t": "edit", "room": room, "mid": first["mid"], "cid": ClientId::random(), "body": "the stork stands" });
     assert_eq!(socket.ask(edit).await["t"], "ok");
-    let recall = json!({ "t": "recall", "room": room, "mid": second["mid"], "cid": cid(2) });
+    let recall = json!({ "t": "recall", "room": room, "mid": second["mid"], "cid": ClientId::random() });
     assert_eq!(socket.ask(recall).await["t"], "ok");
     site.projected().await;
     assert_eq!(finds(&ada, &front, "heron").await, Vec::<String>::new());
@@ -219,7 +217,7 @@ async fn pages_hold_each_message_once_best_or_newest_first() {
             let history = ada.get(&format!("{front}/v1/rooms/{room}/messages?limit=200")).await.1;
             for message in history["items"].as_array().unwrap().iter().filter(|m| m["body"] == "frog again") {
                 let recall = json!({
-                    "t": "recall", "room": room, "mid": message["id"], "cid": uuid::Uuid::now_v7(),
+                    "t": "recall", "room": room, "mid": message["id"], "cid": ClientId::random(),
                 });
                 assert_eq!(socket.ask(recall).await["t"], "ok");
             }
