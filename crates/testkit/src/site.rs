@@ -73,6 +73,7 @@ impl Site {
             .set("REQUESTS_PER_SECOND", 1_000_000)
             .set("FRAMES_PER_SECOND", 1_000_000)
             .set("FRAMES_BURST", 1_000_000)
+            .set("SEARCHES_PER_MINUTE", 1_000_000)
             .set("ARGON2_MEMORY_KIB", 8)
             .set("ARGON2_PASSES", 1)
             .set("DRAIN_WINDOW_MS", 200)

@@ -61,7 +61,7 @@ async fn what_was_said_is_found_in_every_script_and_by_whom_and_where_and_when()
         ("tonight", &["We deploy the Server tonight"]),
         ("\"deploy the server\"", &["We deploy the Server tonight"]),
         ("server -tonight", &["The server: deploy it tomorrow, see https://example.org/plan"]),
-        ("serv -\"deploy the server\"", &["The server: deploy it tomorrow, see https://example.org/plan"]),
+        ("server -\"deploy the server\"", &["The server: deploy it tomorrow, see https://example.org/plan"]),
         ("北京", &["明天我们去北京开会"]),
         ("去北京开", &["明天我们去北京开会"]),
         ("会", &["明天我们去北京开会"]),
@@ -117,7 +117,7 @@ async fn only_who_is_in_a_room_finds_what_was_said_there_and_who_left_finds_noth
     assert_eq!(finds(&ada, &one, "frog").await.len(), 2);
     assert_eq!(finds(&bob, &two, "frog").await, ["a frog, a frog"]);
     let room = secret.to_string();
-    assert_eq!(refusal(&bob, &one, &[("q", "frog"), ("room", &room)]).await, ErrorCode::NotMember);
+    assert_eq!(refusal(&bob, &one, &[("q", "frog"), ("room", &room)]).await, ErrorCode::RoomNotFound);
 
     let add = json!({ "user": bob.user });
     assert_eq!(ada.post(&format!("{one}/v1/rooms/{secret}/members"), add).await.0, StatusCode::OK);
@@ -156,9 +156,10 @@ async fn what_was_edited_or_recalled_is_found_as_it_is_now() {
     let mut admin = site.admin().await.unwrap();
     let held = admin.transaction().await.unwrap();
     held.execute("SELECT FROM search.checkpoints FOR UPDATE", &[]).await.unwrap();
-    let edit = json!({ "t": "edit", "room": room, "mid": first["mid"], "cid": ClientId::random(), "body": "the stork stands" });
+    let edit = json!({ "t": "edit", "id": 70, "room": room, "mid": first["mid"], "cid": ClientId::random(), "body": "the stork stands" });
     assert_eq!(socket.ask(edit).await["t"], "ok");
-    let recall = json!({ "t": "recall", "room": room, "mid": second["mid"], "cid": ClientId::random() });
+    let recall =
+        json!({ "t": "recall", "id": 71, "room": room, "mid": second["mid"], "cid": ClientId::random() });
     assert_eq!(socket.ask(recall).await["t"], "ok");
     site.projected().await;
     assert_eq!(finds(&ada, &front, "heron").await, Vec::<String>::new());
@@ -217,7 +218,7 @@ async fn pages_hold_each_message_once_best_or_newest_first() {
             let history = ada.get(&format!("{front}/v1/rooms/{room}/messages?limit=200")).await.1;
             for message in history["items"].as_array().unwrap().iter().filter(|m| m["body"] == "frog again") {
                 let recall = json!({
-                    "t": "recall", "room": room, "mid": message["id"], "cid": ClientId::random(),
+                    "t": "recall", "id": 71, "room": room, "mid": message["id"], "cid": ClientId::random(),
                 });
                 assert_eq!(socket.ask(recall).await["t"], "ok");
             }
