@@ -74,7 +74,7 @@ impl Searches {
         };
         match handle.admit(user).await {
             Ok(()) => Ok(true),
-            Err(Refusal::Rejected(_)) => Ok(false),
+            Err(Refusal::Rejected(_) | Refusal::TooSoon(_)) => Ok(false),
             Err(Refusal::CutOff(cut_off)) => Err(cut_off.into()),
         }
     }
