@@ -20,6 +20,7 @@ pub const BLUR_MAX_BYTES: usize = 128;
 #[cfg_attr(feature = "schema", derive(ts_rs::TS, utoipa::ToSchema))]
 pub enum AttachmentKind {
     Image,
+    Audio,
     Video,
     /// A voice message.
     Voice,

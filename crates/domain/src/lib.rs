@@ -4,6 +4,7 @@
 //! [`room`]: `decide` turns a command into events, `apply` folds events into state.
 
 pub mod attachment;
+pub mod file_name;
 pub mod ids;
 pub mod message;
 pub mod permission;
@@ -12,6 +13,7 @@ pub mod search;
 pub mod user;
 pub mod values;
 
+pub use file_name::{FileName, InvalidFileName};
 pub use ids::{
     AttachmentId, ClientId, EventId, InvalidId, InviteId, MessageId, RoomId, ScheduleId, SessionId, UserId,
 };
