@@ -19,6 +19,10 @@ mod log {
     #![allow(clippy::unwrap_used, reason = "as above")]
     refinery::embed_migrations!("../../schema/log");
 }
+mod media {
+    #![allow(clippy::unwrap_used, reason = "as above")]
+    refinery::embed_migrations!("../../schema/media");
+}
 mod read {
     #![allow(clippy::unwrap_used, reason = "as above")]
     refinery::embed_migrations!("../../schema/read");
@@ -35,6 +39,8 @@ pub enum Schema {
     Identity,
     /// The second copy of the event log.
     Log,
+    /// What was uploaded, and where it may be seen: the source of truth beside the object store.
+    Media,
     /// Read models: disposable, and may exist under other names as well.
     Read,
     /// What is searched: as [`Schema::Read`].
@@ -42,13 +48,14 @@ pub enum Schema {
 }
 
 impl Schema {
-    pub const ALL: [Self; 4] = [Self::Identity, Self::Log, Self::Read, Self::Search];
+    pub const ALL: [Self; 5] = [Self::Identity, Self::Log, Self::Media, Self::Read, Self::Search];
 
     /// Its usual name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Log => "log",
+            Self::Media => "media",
             Self::Read => "read",
             Self::Search => "search",
         }
@@ -58,6 +65,7 @@ impl Schema {
         match self {
             Self::Identity => identity::migrations::runner(),
             Self::Log => log::migrations::runner(),
+            Self::Media => media::migrations::runner(),
             Self::Read => read::migrations::runner(),
             Self::Search => search::migrations::runner(),
         }
@@ -66,8 +74,10 @@ impl Schema {
     /// What a role may do with its tables; nothing if empty.
     const fn rights(self, role: Role) -> &'static str {
         match (self, role) {
-            (_, Role::Migrator) | (Self::Identity, Role::Projector) => "",
-            (Self::Identity, Role::Front) | (Self::Log, Role::Projector) => "SELECT, INSERT, UPDATE, DELETE",
+            (_, Role::Migrator) | (Self::Identity | Self::Media, Role::Projector) => "",
+            (Self::Identity | Self::Media, Role::Front) | (Self::Log, Role::Projector) => {
+                "SELECT, INSERT, UPDATE, DELETE"
+            }
             (Self::Log | Self::Read | Self::Search, Role::Front) => "SELECT",
             (Self::Read | Self::Search, Role::Projector) => "SELECT, INSERT, UPDATE, DELETE, TRUNCATE",
         }

@@ -8,7 +8,7 @@ use crate::Error;
 pub enum Role {
     /// Owns all schemas; changes their form.
     Migrator,
-    /// Reads and writes `identity`, reads `log`, `read` and `search`.
+    /// Reads and writes `identity` and `media`, reads `log`, `read` and `search`.
     Front,
     /// Reads and writes `log`, `read` and `search`.
     Projector,
