@@ -24,6 +24,7 @@ pub struct Config {
     pub log: natterjack_eventlog::Config,
     pub database: natterjack_database::Config,
     pub identity: natterjack_identity::Config,
+    pub media: natterjack_media::Config,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct HttpConfig {
     pub auth_per_minute: u32,
     /// Other requests, for each person and second; twice as many at once.
     pub requests_per_second: u32,
+    /// Uploads begun, for each person and minute.
+    pub uploads_per_minute: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -173,6 +176,7 @@ impl Config {
             log: natterjack_eventlog::Config::read(r),
             database: natterjack_database::Config::read(r),
             identity: natterjack_identity::Config::read(r),
+            media: natterjack_media::Config::read(r),
         }
     }
 }
@@ -199,6 +203,7 @@ impl HttpConfig {
             connections_per_address: r.in_range("NATTERJACK_CONNECTIONS_PER_ADDRESS", 1_000, 1..=1_000_000),
             auth_per_minute: r.in_range("NATTERJACK_AUTH_PER_MINUTE", 30, 1..=1_000_000),
             requests_per_second: r.in_range("NATTERJACK_REQUESTS_PER_SECOND", 50, 1..=1_000_000),
+            uploads_per_minute: r.in_range("NATTERJACK_UPLOADS_PER_MINUTE", 60, 1..=1_000_000),
         }
     }
 }

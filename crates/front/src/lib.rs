@@ -4,6 +4,7 @@
 //! Postgres. It writes no read model. Start with [`serve`]; the way in is `ws::session` and `ws::requests`, the way
 //! out `hub::actor`, `hub::fanout` and `ws::outbox`.
 
+mod attachments;
 mod config;
 mod fault;
 #[cfg(any(test, fuzzing))]

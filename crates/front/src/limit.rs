@@ -29,6 +29,7 @@ pub struct Limiter {
     /// Frames of all connections of a person.
     frames: DefaultKeyedRateLimiter<UserId>,
     searches: DefaultKeyedRateLimiter<UserId>,
+    uploads: DefaultKeyedRateLimiter<UserId>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     connections: Mutex<HashMap<IpAddr, usize>>,
     connections_per_address: usize,
@@ -55,6 +56,7 @@ impl Limiter {
             people: RateLimiter::keyed(requests),
             frames: RateLimiter::keyed(frames),
             searches: RateLimiter::keyed(searches),
+            uploads: RateLimiter::keyed(Quota::per_minute(number(config.uploads_per_minute))),
             connections: Mutex::default(),
             connections_per_address: config.connections_per_address,
             addresses: RateLimiter::keyed(Quota::per_minute(number(config.auth_per_minute))),
@@ -75,6 +77,10 @@ impl Limiter {
     pub fn search(&self, user: UserId) -> Result<(), Fault> {
         let refuse = |not| self.refuse("searches", ErrorCode::SearchesLimited, &not);
         self.searches.check_key(&user).map_err(refuse)
+    }
+
+    pub fn upload(&self, user: UserId) -> Result<(), Fault> {
+        self.uploads.check_key(&user).map_err(|not| self.refuse("uploads", ErrorCode::RateLimited, &not))
     }
 
     pub fn attempt(&self, address: IpAddr) -> Result<(), Fault> {
@@ -106,6 +112,7 @@ impl Limiter {
         self.people.retain_recent();
         self.frames.retain_recent();
         self.searches.retain_recent();
+        self.uploads.retain_recent();
         self.addresses.retain_recent();
     }
 

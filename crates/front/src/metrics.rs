@@ -37,6 +37,7 @@ pub fn describe() {
     natterjack_database::metrics::describe();
     natterjack_eventlog::metrics::describe();
     natterjack_identity::metrics::describe();
+    natterjack_media::metrics::describe();
     natterjack_readmodel::metrics::describe();
     describe_gauge!(CONNECTIONS, Unit::Count, "Open WebSocket connections that have said hello.");
     describe_counter!(CLOSED_TOTAL, "Closed WebSocket connections, by close code (0: the client went away).");

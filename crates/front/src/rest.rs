@@ -10,6 +10,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use natterjack_media::Media;
 use natterjack_wire::ErrorCode;
 use tower::ServiceBuilder;
 use tower_http::{
@@ -24,11 +25,13 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
+mod attachments;
 mod auth;
 mod events;
 mod extract;
 mod invites;
 mod kept;
+mod media;
 mod members;
 mod messages;
 mod observe;
@@ -54,6 +57,7 @@ pub struct Parts {
     pub store: Store,
     pub projected: Projected,
     pub searches: Searches,
+    pub media: Media,
     pub limiter: Arc<Limiter>,
 }
 
@@ -134,6 +138,10 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(schedules::reschedule, schedules::unschedule))
         .routes(routes!(search::messages))
         .routes(routes!(events::events))
+        .routes(routes!(attachments::create))
+        .routes(routes!(attachments::upload, attachments::offset, attachments::append, attachments::discard))
+        .routes(routes!(attachments::links))
+        .routes(routes!(media::file))
 }
 
 /// The OpenAPI document as JSON, as it is served and kept in `docs/openapi.json`.
@@ -198,13 +206,23 @@ fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
 fn cors(config: &HttpConfig) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(config.cors_origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("tus-resumable"),
+            HeaderName::from_static("upload-length"),
+            HeaderName::from_static("upload-offset"),
         ])
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([
+            header::RETRY_AFTER,
+            header::LOCATION,
+            HeaderName::from_static("tus-resumable"),
+            HeaderName::from_static("upload-length"),
+            HeaderName::from_static("upload-offset"),
+            HeaderName::from_static("upload-expires"),
+        ])
         .max_age(std::time::Duration::from_hours(1))
 }
 

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use natterjack_eventlog::OpenError;
 use natterjack_identity::{Clock, Identity};
+use natterjack_media::{Links, Media, Storage};
 use natterjack_runtime::{
     lifecycle::Shutdown,
     metrics::InstallError,
@@ -52,6 +53,8 @@ pub enum RunError {
     Log(#[from] OpenError),
     #[error(transparent)]
     Metrics(#[from] InstallError),
+    #[error("attachments cannot be stored")]
+    Storage(#[from] natterjack_media::OpenError),
     #[error("{address} cannot be listened on")]
     Listen {
         address: SocketAddr,
@@ -95,10 +98,13 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let nats = readiness.require("nats");
+    let storage = Storage::open(&config.media)?;
     let (postgres, writable) = (readiness.observe("postgres"), readiness.observe("log"));
     let Some(log) = open(&config, &nats, &shutdown).await? else { return Ok(()) };
     let pool = natterjack_database::pool(&config.database);
     let clock = Clock::common();
+    let links = Links::new(config.identity.keys.derive("links to attachments"));
+    let media = Media::new(config.media.clone(), pool.clone(), storage, links);
     let identity = Identity::with_clock(config.identity.clone(), pool.clone(), clock.clone());
     let store = Store::new(pool, log.streams());
     let registry = Arc::new(Registry::default());
@@ -122,6 +128,7 @@ pub async fn serve(
         keeper: keeper.clone(),
         receipts: Receipts::new(log.clone(), config.kept.receipts_members_max),
         paced: Arc::default(),
+        media: media.clone(),
         tokens: identity.access_tokens().clone(),
         clock,
         registry: registry.clone(),
@@ -150,6 +157,7 @@ pub async fn serve(
     background.spawn(store.clone().watch(postgres, stop.clone()));
     let schedules = Schedules::new(sockets.clone());
     background.spawn(schedules.clone().run(config.database.clone(), stop.clone()));
+    background.spawn(media.clone().collect_until(stop.clone()));
     background.spawn(tidy(limiter.clone(), identity.clone(), stop.clone()));
 
     let parts = Parts {
@@ -160,6 +168,7 @@ pub async fn serve(
         schedules,
         store,
         projected,
+        media,
         limiter,
         sockets: sockets.clone(),
     };

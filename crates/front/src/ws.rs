@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use natterjack_domain::SessionId;
 use natterjack_identity::{AccessTokens, Claims, Clock, TokenError};
+use natterjack_media::Media;
 use natterjack_wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -42,6 +43,7 @@ pub struct Context {
     pub keeper: Keeper,
     pub receipts: Receipts,
     pub paced: Arc<Paced>,
+    pub media: Media,
     pub tokens: AccessTokens,
     pub clock: Clock,
     pub registry: Arc<Registry>,

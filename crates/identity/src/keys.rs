@@ -4,7 +4,9 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use natterjack_runtime::config::Secret;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -44,6 +46,15 @@ impl SigningKeys {
     pub fn generate(id: &str) -> Secret {
         let bytes = Zeroizing::new(rand::random::<[u8; Self::MIN_BYTES]>());
         Secret::new(format!("{id}:{}", BASE64.encode(*bytes)))
+    }
+
+    /// Keys for another purpose that tell nothing of these, in the same order; never empty.
+    pub fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
+        let derived = self.iter().map(|(_, secret)| {
+            let mac = Hmac::<Sha256>::new_from_slice(secret).expect("a key of any length will do");
+            mac.chain_update(purpose).finalize().into_bytes().into()
+        });
+        derived.collect()
     }
 
     /// Ids and secrets; never empty.
@@ -100,6 +111,9 @@ mod tests {
         let both: SigningKeys = format!("{}, {}=,", a.expose(), b.expose()).parse().unwrap();
         assert_eq!(both.iter().map(|(id, _)| id).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(format!("{both:?}"), r#"["a", "b"]"#);
+        let derived = both.derive("one");
+        assert!(derived[0] != derived[1] && derived[0] != both.derive("another")[0]);
+        assert_eq!(derived, both.clone().derive("one"));
         for (text, expected) in [
             ("", InvalidKeys::Empty),
             (" , ", InvalidKeys::Empty),

@@ -24,6 +24,8 @@ pub struct Site<N = NatsServer> {
     /// Settings that all processes of the site share.
     settings: BTreeMap<String, String>,
     pub http: reqwest::Client,
+    /// Where attachments lie.
+    pub media: tempfile::TempDir,
 }
 
 #[derive(Default)]
@@ -74,6 +76,7 @@ impl Site {
             .set("FRAMES_PER_SECOND", 1_000_000)
             .set("FRAMES_BURST", 1_000_000)
             .set("SEARCHES_PER_MINUTE", 1_000_000)
+            .set("UPLOADS_PER_MINUTE", 1_000_000)
             .set("ARGON2_MEMORY_KIB", 8)
             .set("ARGON2_PASSES", 1)
             .set("DRAIN_WINDOW_MS", 200)
@@ -94,7 +97,9 @@ impl<N> Site<N> {
         let tools = Tools::find()?;
         let (nats, postgres) = tokio::try_join!(nats(&tools), Postgres::temporary(&tools))?;
         settings.insert("NATTERJACK_NATS_URL".into(), url(&nats));
-        let site = Self { nats, postgres, settings, http: reqwest::Client::new() };
+        let media = tempfile::TempDir::with_prefix("media-")?;
+        settings.insert("NATTERJACK_MEDIA_DIR".into(), media.path().display().to_string());
+        let site = Self { nats, postgres, settings, http: reqwest::Client::new(), media };
         site.postgres.create_database(DATABASE).await?;
         let secret = || Secret::new(PASSWORD.to_owned());
         let passwords = Passwords { migrator: secret(), front: secret(), projector: secret() };

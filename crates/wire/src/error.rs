@@ -126,6 +126,29 @@ codes! {
     5018 SearchesLimited "searches_limited" 429 "Too many searches";
 
     6001 AttachmentNotFound "attachment_not_found" 404 "There is no such attachment";
+    6002 FileNameInvalid "file_name_invalid" 422 "The file name is not valid";
+    6003 FileEmpty "file_empty" 422 "The file is empty";
+    6004 FileTooLarge "file_too_large" 413 "The file is too large";
+    6005 FileTypeRefused "file_type_refused" 415 "Files of this type are not accepted";
+    6006 FileTypeMismatch "file_type_mismatch" 422 "The file is not what it was said to be";
+    6007 FileDamaged "file_damaged" 422 "The file is damaged or cut off";
+    6008 ImageTooLarge "image_too_large" 422 "The image has too many pixels";
+    6009 QuotaReached "quota_reached" 409 "Your attachments have no room left";
+    6010 TooManyUploads "too_many_uploads" 409 "Too many uploads are under way";
+    6011 UploadOffset "upload_offset" 409 "The upload is at another offset";
+    6012 UploadLocked "upload_locked" 423 "Another request is writing to the upload";
+    6013 UploadSlow "upload_slow" 408 "The upload takes too long";
+    6014 UploadAborted "upload_aborted" 400 "The upload ended early";
+    6015 UploadUnfinished "upload_unfinished" 409 "The upload is not finished";
+    6016 AttachmentForeign "attachment_foreign" 403 "The attachment was not uploaded by you for this room";
+    6017 LengthRequired "length_required" 411 "The length has to be said first";
+    6018 UploadHeaderInvalid "upload_header_invalid" 400 "A header of the upload is missing or not valid";
+    6019 OffsetStreamExpected "offset_stream_expected" 415 "The body has to be application/offset+octet-stream";
+    6020 TusVersion "tus_version" 412 "This server speaks version 1.0.0 of tus";
+    6021 StorageUnavailable "storage_unavailable" 503 "Files cannot be stored or read";
+    6022 LinkInvalid "link_invalid" 403 "The link is not valid";
+    6023 LinkExpired "link_expired" 410 "The link has expired; ask for a new one";
+    6024 RangeInvalid "range_invalid" 416 "The file has no such bytes";
 }
 
 impl ErrorCode {

@@ -28,10 +28,11 @@ pub async fn send(
         let (body, meta) = content(&said)?;
         let forwarded = Forwarded { room: original.room, mid: original.mid, author: said.author };
         let attachments = said.attachments;
+        attachments::forward(context, original.room, room, id, &attachments).await?;
         Posted { meta, forwarded: Some(forwarded), attachments, ..Posted::plain(id, user, cid, body) }
     } else {
         let meta = meta(draft.meta)?;
-        let attachments = attachments::take(context, room, user, &draft.attachments).await?;
+        let attachments = attachments::take(context, room, user, id, &draft.attachments).await?;
         let may_be_empty = meta.is_some() || !attachments.is_empty();
         let body = body(context, &draft.body, may_be_empty)?;
         Posted { meta, attachments, ..Posted::plain(id, user, cid, body) }

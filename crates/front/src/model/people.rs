@@ -8,6 +8,7 @@ use std::{
 use natterjack_database::Pool;
 use natterjack_domain::{SessionId, UserId};
 use natterjack_identity::{AccessTokens, Claims, Clock};
+use natterjack_media::{Links, Media, Storage};
 use natterjack_runtime::{config::Reader, ops::Readiness};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
@@ -140,6 +141,7 @@ fn context(hub: Hub, store: Store, front: usize, rng: &mut Rng) -> Arc<Context> 
         stall_timeout: rng.millis(800, 4_000),
         ..SocketConfig::read(&mut settings)
     };
+    let files = natterjack_media::Config::read(&mut settings);
     let registry = Arc::new(Registry::default());
     let projected = Projected::new(hub.log().clone(), store.clone(), Duration::from_secs(1));
     let kept = KeptConfig::read(&mut settings);
@@ -154,6 +156,7 @@ fn context(hub: Hub, store: Store, front: usize, rng: &mut Rng) -> Arc<Context> 
         config,
         hub,
         store,
+        media: Media::new(files, pool(), Storage::in_memory(), Links::new([[0; 32]])),
         tokens: tokens(),
         clock: Clock::from_fn(|| NOW),
         registry,

@@ -9,7 +9,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use natterjack_domain::{MessageId, RoomId, ScheduleId, SessionId, UserId};
+use natterjack_domain::{AttachmentId, MessageId, RoomId, ScheduleId, SessionId, UserId};
 use natterjack_wire::ErrorCode;
 use serde::de::DeserializeOwned;
 
@@ -197,5 +197,29 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
         Ok(key) if !key.is_empty() && key.len() <= KEY_MAX_BYTES => Ok(Some(key)),
         _ => Err(Fault::from(ErrorCode::RequestInvalid)
             .because(format!("Idempotency-Key has to be 1–{KEY_MAX_BYTES} visible characters"))),
+    }
+}
+
+/// The attachment that the path names.
+pub struct AttachmentPath(pub AttachmentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AttachmentPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<AttachmentId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::AttachmentNotFound.into())
+    }
+}
+
+/// An attachment in a room.
+pub struct RoomAttachmentPath(pub RoomId, pub AttachmentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomAttachmentPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<(RoomId, AttachmentId)>::from_request_parts(parts, state).await;
+        path.map(|AxumPath((room, id))| Self(room, id)).map_err(|_| ErrorCode::AttachmentNotFound.into())
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::large_futures)]
 
 mod accounts;
+mod attachments;
 mod bad_input;
 mod contract;
 mod conversation;
