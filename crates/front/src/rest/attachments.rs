@@ -51,6 +51,7 @@ pub struct UploadQuery {
     declared: Option<String>,
     /// `voice` for a voice message.
     #[serde(default)]
+    #[param(inline)]
     purpose: PurposeQuery,
 }
 
@@ -81,7 +82,9 @@ pub async fn create(
     assure_version(&headers)?;
     sockets.hub.room(query.room).await?.permit(caller.user, Action::Post).await?;
     let later: Option<u64> = number(&headers, &UPLOAD_LENGTH)?;
-    let here: Option<u64> = number(&headers, &header::CONTENT_LENGTH)?;
+    // Neither a length nor chunks: there is no body (RFC 9112, 6.3).
+    let none = (!headers.contains_key(header::TRANSFER_ENCODING)).then_some(0);
+    let here: Option<u64> = number(&headers, &header::CONTENT_LENGTH)?.or(none);
     if later.is_some() && here.unwrap_or_default() > 0 {
         let why = "with Upload-Length the file comes later, by PATCH";
         return Err(Fault::from(ErrorCode::UploadHeaderInvalid).because(why));

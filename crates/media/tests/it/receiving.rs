@@ -1,6 +1,8 @@
 use std::sync::atomic::Ordering;
 
+use futures_util::{StreamExt as _, stream};
 use natterjack_media::{Course, Error, Refusal};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
@@ -85,4 +87,39 @@ async fn what_is_given_up_while_it_comes_is_gone() {
     let late = world.send(&upload, 5, "56789", Course::Resumable).await;
     assert!(matches!(late, Err(Error::Refused(Refusal::NotFound))), "{late:?}");
     world.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_request_broke_off_counts_where_it_can_be_gone_on_with() {
+    let world = World::new(&[]).await;
+    let broken = || stream::iter([Ok("012".into()), Err("gone".into())]).boxed();
+    let (upload, cut) = (world.create(5).await.unwrap(), CancellationToken::new);
+    let failed = world.media.receive(upload.clone(), 0, broken(), Course::Resumable, cut()).await;
+    assert!(matches!(failed, Err(Error::Refused(Refusal::Aborted(3)))), "{failed:?}");
+    assert!(matches!(
+        world.send(&upload, 0, "01234", Course::Resumable).await,
+        Err(Error::Refused(Refusal::Offset(3)))
+    ));
+    assert!(world.send(&upload, 3, "34", Course::Resumable).await.unwrap().whole.is_some());
+    world.media.discard(world.owner, upload.id).await.unwrap();
+
+    let upload = world.create(5).await.unwrap();
+    let failed = world.media.receive(upload, 0, broken(), Course::Once, cut()).await;
+    assert!(matches!(failed, Err(Error::Refused(Refusal::Aborted(3)))), "{failed:?}");
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_front_that_ends_keeps_what_has_come() {
+    let world = World::new(&[]).await;
+    let (upload, cut) = (world.create(5).await.unwrap(), CancellationToken::new());
+    let ends = cut.clone();
+    let end = stream::once(async move {
+        ends.cancel();
+        std::future::pending().await
+    });
+    let body = stream::iter([Ok("012".into())]).chain(end).boxed();
+    let failed = world.media.receive(upload.clone(), 0, body, Course::Resumable, cut).await;
+    assert!(matches!(failed, Err(Error::Refused(Refusal::Cut(3)))), "{failed:?}");
+    assert!(world.send(&upload, 3, "34", Course::Resumable).await.unwrap().whole.is_some());
 }

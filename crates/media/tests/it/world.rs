@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,7 +39,14 @@ impl World {
         let database = server.migrated_database().await;
         let store = Arc::new(Store::default());
         let config = Config::read(&mut Reader::from_pairs(settings.iter().copied()));
-        let pool = pool(&server.role(Role::Front, &database));
+        // Many tests share a machine.
+        let patience = Duration::from_secs(10);
+        let role = server.role(Role::Front, &database);
+        let pool = pool(&natterjack_database::Config {
+            acquire_timeout: patience,
+            connect_timeout: patience,
+            ..role
+        });
         let media = Media::new(config, pool, Storage::over(store.clone()), Links::new([[1; 32]]));
         Self { server, database, store, media, owner: UserId::random(), room: RoomId::random() }
     }
