@@ -109,6 +109,8 @@ export async function startProduct() {
       NATTERJACK_WEB_DIR: WEB,
       NATTERJACK_CORS_ORIGINS: fronts.map(({ origin }) => origin).join(','),
       NATTERJACK_AUTH_PER_MINUTE: '10000',
+      NATTERJACK_PASSWORDS_PER_MINUTE: '10000',
+      NATTERJACK_REGISTRATIONS_PER_HOUR: '10000',
     },
   });
   /** @type {Proxy[]} */

@@ -8,6 +8,8 @@ pub mod file_name;
 pub mod ids;
 pub mod message;
 pub mod permission;
+pub mod presence;
+pub mod profile;
 pub mod room;
 pub mod search;
 pub mod user;

@@ -1,4 +1,4 @@
-//! What a person keeps: how far they have read, what they follow, drafts, saved messages, what is to be sent later.
+//! What a person says of oneself and keeps: how far they have read, what they follow, drafts, saved messages, what is to be sent later.
 //!
 //! All of it stands on the person's own feed and is folded in the feed's order, whichever device said it.
 
@@ -8,6 +8,7 @@ pub mod schedule;
 
 use crate::{
     ids::{MessageId, RoomId, ScheduleId, UserId},
+    profile::Profile,
     values::MessageBody,
 };
 
@@ -22,6 +23,15 @@ pub enum Event {
     Registered {
         id: UserId,
         username: String,
+    },
+    /// All of the profile as it is from now on.
+    ProfileChanged {
+        id: UserId,
+        profile: Profile,
+    },
+    /// The person has closed the account.
+    Deactivated {
+        id: UserId,
     },
     /// The person has read `room` up to and with the event `seq` of the room's stream.
     Read {
@@ -88,6 +98,8 @@ impl Event {
     pub const fn user(&self) -> UserId {
         match self {
             Self::Registered { id, .. }
+            | Self::ProfileChanged { id, .. }
+            | Self::Deactivated { id }
             | Self::Read { id, .. }
             | Self::MarkedUnread { id, .. }
             | Self::ThreadRead { id, .. }

@@ -1,7 +1,5 @@
 //! Values that are parsed once at the edge and trusted inside.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Longest room name, in characters.
@@ -122,7 +120,7 @@ impl MessageBody {
     }
 }
 
-fn check(text: &str, max_chars: usize, forbidden: fn(char) -> bool) -> Result<(), InvalidText> {
+pub(crate) fn check(text: &str, max_chars: usize, forbidden: fn(char) -> bool) -> Result<(), InvalidText> {
     if text.trim().is_empty() {
         return Err(InvalidText::Empty);
     }
@@ -165,9 +163,9 @@ macro_rules! text {
         }
 
         impl TryFrom<String> for $name {
-            type Error = InvalidText;
+            type Error = $crate::values::InvalidText;
 
-            fn try_from(text: String) -> Result<Self, InvalidText> {
+            fn try_from(text: String) -> Result<Self, $crate::values::InvalidText> {
                 $parse(&text)
             }
         }
@@ -178,13 +176,15 @@ macro_rules! text {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(crate) use text;
 
 text!(RoomName, RoomName::parse);
 text!(RoomTopic, RoomTopic::parse);

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use axum::http::HeaderValue;
 use natterjack_runtime::{config::Reader, lifecycle, ops};
+use natterjack_wire::frame::WATCH_MAX;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -20,6 +21,7 @@ pub struct Config {
     pub rooms: RoomsConfig,
     pub kept: KeptConfig,
     pub search: SearchConfig,
+    pub presence: PresenceConfig,
     pub lifecycle: lifecycle::Config,
     pub log: natterjack_eventlog::Config,
     pub database: natterjack_database::Config,
@@ -47,6 +49,10 @@ pub struct HttpConfig {
     pub connections_per_address: usize,
     /// Attempts to register, log in or refresh, for each address and minute.
     pub auth_per_minute: u32,
+    /// Attempts at the password of one account, for each minute, from wherever they come.
+    pub passwords_per_minute: u32,
+    /// New accounts, for each address and hour.
+    pub registrations_per_hour: u32,
     /// Other requests, for each person and second; twice as many at once.
     pub requests_per_second: u32,
     /// Uploads begun, for each person and minute.
@@ -138,6 +144,18 @@ pub struct SearchConfig {
     pub time_limit: Duration,
 }
 
+/// Who is there.
+#[derive(Debug, Clone)]
+pub struct PresenceConfig {
+    /// How often a front tells the others that it is there. One that is silent for five times as long is taken for dead,
+    /// with all who are connected to it.
+    pub heartbeat: Duration,
+    /// Somebody whose last connection to this front has ended stays for so long: who reloads a page has not gone.
+    pub linger: Duration,
+    /// People whom one connection is told of.
+    pub watch_max: usize,
+}
+
 /// An origin (RFC 6454) such as `https://chat.example`.
 #[derive(Debug, Clone)]
 pub struct Origin(pub HeaderValue);
@@ -172,6 +190,7 @@ impl Config {
             rooms: RoomsConfig::read(r),
             kept: KeptConfig::read(r),
             search: SearchConfig::read(r),
+            presence: PresenceConfig::read(r),
             lifecycle: lifecycle::Config::read(r),
             log: natterjack_eventlog::Config::read(r),
             database: natterjack_database::Config::read(r),
@@ -202,6 +221,8 @@ impl HttpConfig {
             send_buffer_bytes: r.in_range("NATTERJACK_SEND_BUFFER_BYTES", 131_072, 4_096..=4_194_304),
             connections_per_address: r.in_range("NATTERJACK_CONNECTIONS_PER_ADDRESS", 1_000, 1..=1_000_000),
             auth_per_minute: r.in_range("NATTERJACK_AUTH_PER_MINUTE", 30, 1..=1_000_000),
+            passwords_per_minute: r.in_range("NATTERJACK_PASSWORDS_PER_MINUTE", 10, 1..=1_000_000),
+            registrations_per_hour: r.in_range("NATTERJACK_REGISTRATIONS_PER_HOUR", 60, 1..=1_000_000),
             requests_per_second: r.in_range("NATTERJACK_REQUESTS_PER_SECOND", 50, 1..=1_000_000),
             uploads_per_minute: r.in_range("NATTERJACK_UPLOADS_PER_MINUTE", 60, 1..=1_000_000),
         }
@@ -261,6 +282,16 @@ impl KeptConfig {
             saved_max: r.in_range("NATTERJACK_SAVED_MAX", 10_000, 1..=1_000_000),
             schedules_max: r.in_range("NATTERJACK_SCHEDULES_MAX", 100, 1..=10_000),
             schedule_ahead: Duration::from_secs(days * DAY_SECS),
+        }
+    }
+}
+
+impl PresenceConfig {
+    pub fn read(r: &mut Reader) -> Self {
+        Self {
+            heartbeat: millis(r, "NATTERJACK_PRESENCE_HEARTBEAT_MS", 3_000),
+            linger: r.millis("NATTERJACK_PRESENCE_LINGER_MS", 5_000),
+            watch_max: r.in_range("NATTERJACK_PRESENCE_WATCH_MAX", WATCH_MAX, 1..=WATCH_MAX),
         }
     }
 }

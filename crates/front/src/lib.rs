@@ -20,6 +20,7 @@ pub mod metrics;
 mod model;
 mod outside;
 mod position;
+mod presence;
 mod projected;
 mod registry;
 mod relay;

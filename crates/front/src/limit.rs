@@ -2,7 +2,8 @@
 //! connections an address has.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::Arc,
@@ -31,6 +32,10 @@ pub struct Limiter {
     searches: DefaultKeyedRateLimiter<UserId>,
     uploads: DefaultKeyedRateLimiter<UserId>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    registrations: DefaultKeyedRateLimiter<IpAddr>,
+    /// Attempts at passwords, by a hash of the name that is tried, whether somebody has it or not.
+    passwords: DefaultKeyedRateLimiter<u64>,
+    names: RandomState,
     connections: Mutex<HashMap<IpAddr, usize>>,
     connections_per_address: usize,
     clock: DefaultClock,
@@ -60,6 +65,9 @@ impl Limiter {
             connections: Mutex::default(),
             connections_per_address: config.connections_per_address,
             addresses: RateLimiter::keyed(Quota::per_minute(number(config.auth_per_minute))),
+            registrations: RateLimiter::keyed(Quota::per_hour(number(config.registrations_per_hour))),
+            passwords: RateLimiter::keyed(Quota::per_minute(number(config.passwords_per_minute))),
+            names: RandomState::new(),
             clock: DefaultClock::default(),
             trust_proxy: config.trust_proxy,
         }
@@ -84,9 +92,24 @@ impl Limiter {
     }
 
     pub fn attempt(&self, address: IpAddr) -> Result<(), Fault> {
-        self.addresses
-            .check_key(&network(address))
-            .map_err(|not| self.refuse("address", ErrorCode::RateLimited, &not))
+        let checked = self.addresses.check_key(&network(address));
+        checked.map_err(|not| {
+            self.refuse("address", ErrorCode::RateLimited, &not)
+                .because("too many attempts from this address")
+        })
+    }
+
+    pub fn registration(&self, address: IpAddr) -> Result<(), Fault> {
+        let checked = self.registrations.check_key(&network(address));
+        let why = "too many accounts were made from this address";
+        checked.map_err(|not| self.refuse("registrations", ErrorCode::RateLimited, &not).because(why))
+    }
+
+    /// An attempt at the password of whoever logs in by `name`.
+    pub fn password(&self, name: &str) -> Result<(), Fault> {
+        let checked = self.passwords.check_key(&self.names.hash_one(name.to_lowercase()));
+        let why = "too many attempts at the password of this account";
+        checked.map_err(|not| self.refuse("passwords", ErrorCode::RateLimited, &not).because(why))
     }
 
     /// Counts a connection, as long as what it gives is kept.
@@ -114,6 +137,8 @@ impl Limiter {
         self.searches.retain_recent();
         self.uploads.retain_recent();
         self.addresses.retain_recent();
+        self.registrations.retain_recent();
+        self.passwords.retain_recent();
     }
 
     /// The last address of the last line: the one that our own proxy wrote, into a line of its own or not.
@@ -176,6 +201,15 @@ mod tests {
         assert!(from("2001:db8::3").is_err());
         assert!(from("::ffff:192.0.2.2").is_ok() && from("::ffff:192.0.2.9").is_ok());
         assert!(from("::ffff:192.0.2.2").is_err());
+    }
+
+    #[test]
+    fn a_name_has_its_attempts_however_it_is_written_and_whoever_tries() {
+        let limiter = limiter(&[("NATTERJACK_PASSWORDS_PER_MINUTE", "2")]);
+        assert!(limiter.password("ada").is_ok() && limiter.password("ADA").is_ok());
+        let refused = limiter.password("Ada").unwrap_err();
+        assert_eq!(refused.code, ErrorCode::RateLimited);
+        assert!(limiter.password("bob").is_ok());
     }
 
     #[test]

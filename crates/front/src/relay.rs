@@ -6,7 +6,7 @@ use natterjack_domain::user;
 use natterjack_eventlog::{AppendError, NewEvent, Subject};
 use natterjack_identity::{
     Identity,
-    outbox::{OutboxEvent, USER_REGISTERED},
+    outbox::{OutboxEvent, PublicFact},
 };
 use natterjack_wire::Fact;
 use tokio::{select, time::sleep};
@@ -16,14 +16,6 @@ use crate::outside::Log;
 
 /// Another front's facts are taken over when it died before it could.
 const TICK: Duration = Duration::from_secs(2);
-
-#[derive(Debug, thiserror::Error)]
-enum PublishError {
-    #[error("the fact cannot be appended")]
-    Append(#[from] AppendError),
-    #[error("the outbox holds a fact of the unknown kind {0}")]
-    Unknown(String),
-}
 
 /// Runs until `stop`.
 pub async fn run(log: Log, identity: Identity, stop: CancellationToken) {
@@ -45,13 +37,13 @@ pub async fn run(log: Log, identity: Identity, stop: CancellationToken) {
     }
 }
 
-async fn publish(log: &Log, event: OutboxEvent) -> Result<(), PublishError> {
-    let username = match event.kind.as_str() {
-        USER_REGISTERED => event.payload.get("username").and_then(|name| name.as_str()),
-        _ => None,
+async fn publish(log: &Log, event: OutboxEvent) -> Result<(), AppendError> {
+    let id = event.user;
+    let fact = match event.fact {
+        PublicFact::Registered { username } => user::Event::Registered { id, username },
+        PublicFact::ProfileChanged(profile) => user::Event::ProfileChanged { id, profile },
+        PublicFact::Deactivated {} => user::Event::Deactivated { id },
     };
-    let username = username.ok_or(PublishError::Unknown(event.kind.clone()))?.to_owned();
-    let fact = Fact::User(user::Event::Registered { id: event.user, username });
-    log.append(NewEvent::new(Subject::feed(event.user), event.id, &fact)).await?;
+    log.append(NewEvent::new(Subject::feed(id), event.id, &Fact::User(fact))).await?;
     Ok(())
 }

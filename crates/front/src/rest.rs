@@ -36,14 +36,16 @@ mod members;
 mod messages;
 mod observe;
 mod people;
+mod presence;
 mod problems;
 mod rooms;
 mod schedules;
 mod search;
 
 use crate::{
-    config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, projected::Projected,
-    rooms::Rooms, schedules::Schedules, search::Searches, store::Store, ws,
+    config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, media::Media,
+    presence::Presence, projected::Projected, rooms::Rooms, schedules::Schedules, search::Searches,
+    store::Store, ws,
 };
 
 /// What the handlers draw on; each takes the one thing that it needs.
@@ -51,6 +53,7 @@ use crate::{
 pub struct Parts {
     pub sockets: Arc<ws::Context>,
     pub accounts: Arc<Accounts>,
+    pub presence: Presence,
     pub rooms: Rooms,
     pub keeper: Keeper,
     pub schedules: Schedules,
@@ -93,9 +96,15 @@ fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::logout_all))
-        .routes(routes!(people::me))
+        .routes(routes!(people::me, people::change))
+        .routes(routes!(people::change_password))
+        .routes(routes!(people::deactivate))
+        .routes(routes!(people::sessions, people::end_other_sessions))
+        .routes(routes!(people::end_session))
         .routes(routes!(people::search))
         .routes(routes!(people::person))
+        .routes(routes!(presence::everybody))
+        .routes(routes!(presence::in_room))
         .routes(routes!(rooms::list, rooms::create))
         .routes(routes!(rooms::public))
         .routes(routes!(rooms::open_direct))

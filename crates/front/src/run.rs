@@ -24,6 +24,7 @@ use crate::{
     kept::{Keeper, Receipts},
     limit::Limiter,
     outside::Log,
+    presence::Presence,
     projected::Projected,
     registry::Registry,
     relay,
@@ -119,10 +120,12 @@ pub async fn serve(
     let projected = Projected::new(log.clone(), store.clone(), config.http.read_wait);
     let keeper = Keeper::new(hub.clone(), store.clone(), projected.clone(), config.kept.clone());
     let limiter = Arc::new(Limiter::new(&config.http, &config.socket, &config.search));
+    let presence = Presence::new(config.presence.clone(), clock.clone());
     let sockets = Arc::new(ws::Context {
         node: config.node.clone(),
         config: config.socket.clone(),
         hub: hub.clone(),
+        presence: presence.clone(),
         store: store.clone(),
         projected: projected.clone(),
         keeper: keeper.clone(),
@@ -146,6 +149,7 @@ pub async fn serve(
     background.spawn(hub.clone().feed(stop.clone()));
     background.spawn(projected.clone().listen(stop.clone()));
     background.spawn(revocations.clone().listen(log.clone(), identity.clone(), stop.clone()));
+    background.spawn(presence.clone().run(log.clone(), identity.clone(), stop.clone()));
     background.spawn(relay::run(log.clone(), identity.clone(), stop.clone()));
     background.spawn({
         let (log, stop) = (log.clone(), stop.clone());
@@ -162,7 +166,8 @@ pub async fn serve(
 
     let parts = Parts {
         searches: Searches::new(hub.clone(), store.clone(), &config.search),
-        accounts: Arc::new(Accounts::new(identity, revocations, log)),
+        accounts: Arc::new(Accounts::new(identity, revocations, limiter.clone(), log)),
+        presence,
         rooms: Rooms::new(hub, &config.rooms),
         keeper,
         schedules,

@@ -76,6 +76,35 @@ pub enum SessionError {
     Database(#[source] DatabaseError),
 }
 
+/// Why nothing about an account was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// Closed, since the token was issued.
+    #[error("the account is disabled")]
+    Disabled,
+    #[error("accounts are unavailable")]
+    Unavailable(#[source] DatabaseError),
+    #[error("the account could not be read or changed")]
+    Database(#[source] DatabaseError),
+}
+
+/// Why what needs the password was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    #[error("wrong password")]
+    Wrong,
+    #[error("too many passwords are being checked")]
+    Busy { retry_after: Duration },
+    #[error("the password could not be checked")]
+    Hash(#[source] HashFailure),
+    #[error("accounts are unavailable")]
+    Unavailable(#[source] DatabaseError),
+    #[error("the account could not be changed")]
+    Database(#[source] DatabaseError),
+}
+
 macro_rules! from_database {
     ($($error:ty),*) => {$(
         impl From<DatabaseError> for $error {
@@ -92,7 +121,7 @@ macro_rules! from_database {
     )*};
 }
 
-from_database!(RegisterError, LoginError, RefreshError, SessionError);
+from_database!(RegisterError, LoginError, RefreshError, SessionError, ChangeError, PasswordError);
 
 macro_rules! from_hash {
     ($($error:ty),*) => {$(
@@ -107,7 +136,7 @@ macro_rules! from_hash {
     )*};
 }
 
-from_hash!(RegisterError, LoginError);
+from_hash!(RegisterError, LoginError, PasswordError);
 
 impl RegisterError {
     pub(crate) const fn name(&self) -> &'static str {
@@ -127,6 +156,18 @@ impl LoginError {
         match self {
             Self::Refused => "refused",
             Self::Disabled => "disabled",
+            Self::Busy { .. } => "busy",
+            Self::Hash(_) => "hash",
+            Self::Unavailable(_) => "unavailable",
+            Self::Database(_) => "database",
+        }
+    }
+}
+
+impl PasswordError {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
             Self::Busy { .. } => "busy",
             Self::Hash(_) => "hash",
             Self::Unavailable(_) => "unavailable",

@@ -8,6 +8,7 @@
 //! without any I/O: it goes on working while Postgres is down.
 
 mod access_token;
+mod account;
 mod clock;
 mod config;
 mod error;
@@ -31,14 +32,18 @@ use tokio::sync::Notify;
 
 pub use self::{
     access_token::{AccessTokens, Claims, MAX_TOKEN_BYTES, TokenError},
+    account::{Account, Change},
     clock::Clock,
     config::Config,
-    error::{LoginError, RefreshError, RegisterError, SessionError},
+    error::{ChangeError, LoginError, PasswordError, RefreshError, RegisterError, SessionError},
     hashing::{Cost, HashingConfig, InvalidCost},
     keys::{InvalidKeys, SigningKeys},
     register::Registration,
-    session::Login,
-    values::{Email, InvalidEmail, InvalidPassword, InvalidUsername, Password, Username},
+    session::{Login, Origin, Session},
+    values::{
+        Email, InvalidEmail, InvalidLocale, InvalidPassword, InvalidPhone, InvalidUsername, Locale, Password,
+        Phone, Username,
+    },
 };
 use crate::hashing::Hasher;
 

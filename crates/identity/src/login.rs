@@ -1,9 +1,14 @@
 use natterjack_domain::UserId;
 use tokio_postgres::Row;
 
-use crate::{Email, Identity, Login, LoginError, Password, Username, hashing::Checked, session::counted};
+use crate::{
+    Email, Identity, Login, LoginError, Origin, Password, Username, hashing::Checked, session::counted,
+};
 
-struct Account {
+/// A password that was changed or hashed anew while it was checked is checked again.
+const ATTEMPTS: usize = 2;
+
+struct Known {
     user: UserId,
     username: String,
     password_hash: String,
@@ -18,9 +23,9 @@ impl Identity {
         &self,
         name_or_email: &str,
         password: &Password,
-        user_agent: &str,
+        origin: &Origin,
     ) -> Result<Login, LoginError> {
-        let result = self.try_login(name_or_email, password, user_agent).await;
+        let result = self.try_login(name_or_email, password, origin).await;
         counted("login", result, LoginError::name)
     }
 
@@ -28,19 +33,24 @@ impl Identity {
         &self,
         name_or_email: &str,
         password: &Password,
-        user_agent: &str,
+        origin: &Origin,
     ) -> Result<Login, LoginError> {
-        // No connection is held while the password is checked.
-        let account = self.find_account(name_or_email).await?;
-        let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let checked = self.0.hasher.check(password, stored).await?;
-        let (Some(account), Checked::Right { renewed }) = (account, checked) else {
-            return Err(LoginError::Refused);
-        };
-        self.0.pool.bounded(self.enter(account, renewed, user_agent)).await
+        for _ in 0..ATTEMPTS {
+            // No connection is held while the password is checked.
+            let account = self.find_account(name_or_email).await?;
+            let stored = account.as_ref().map(|account| account.password_hash.clone());
+            let checked = self.0.hasher.check(password, stored).await?;
+            let (Some(account), Checked::Right { renewed }) = (account, checked) else {
+                return Err(LoginError::Refused);
+            };
+            if let Some(login) = self.0.pool.bounded(self.enter(account, renewed, origin)).await? {
+                return Ok(login);
+            }
+        }
+        Err(LoginError::Refused)
     }
 
-    async fn find_account(&self, name_or_email: &str) -> Result<Option<Account>, LoginError> {
+    async fn find_account(&self, name_or_email: &str) -> Result<Option<Known>, LoginError> {
         const BY_NAME: &str = "SELECT id, username, password_hash FROM identity.accounts
             WHERE lower(username) = lower($1)";
         const BY_EMAIL: &str = "SELECT id, username, password_hash FROM identity.accounts
@@ -57,31 +67,37 @@ impl Identity {
             let client = self.0.pool.get().await?;
             Ok::<_, LoginError>(client.query_opt(query, &[&key]).await?)
         });
-        Ok(row.await?.map(|row| Account::from_row(&row)))
+        Ok(row.await?.map(|row| Known::from_row(&row)))
     }
 
+    /// `None` when the stored hash is another one by now.
     async fn enter(
         &self,
-        account: Account,
+        account: Known,
         renewed: Option<String>,
-        user_agent: &str,
-    ) -> Result<Login, LoginError> {
-        // Guarded by the hash that was checked: a password changed meanwhile must not come back.
-        const RENEW: &str =
-            "UPDATE identity.accounts SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
-        let Account { user, username, password_hash } = account;
+        origin: &Origin,
+    ) -> Result<Option<Login>, LoginError> {
+        // Held until the session is there: whoever changes the password ends all sessions, and must not miss one that was
+        // opened by the password as it was.
+        const HOLD: &str =
+            "SELECT FROM identity.accounts WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE";
+        const RENEW: &str = "UPDATE identity.accounts SET password_hash = $2 WHERE id = $1";
+        let Known { user, username, password_hash } = account;
         let mut client = self.0.pool.get().await?;
         let work = client.transaction().await?;
-        if let Some(renewed) = renewed {
-            work.execute(RENEW, &[user.as_uuid(), &password_hash, &renewed]).await?;
+        if work.query_opt(HOLD, &[user.as_uuid(), &password_hash]).await?.is_none() {
+            return Ok(None);
         }
-        let login = self.open_session(&work, user, username, user_agent).await?;
+        if let Some(renewed) = renewed {
+            work.execute(RENEW, &[user.as_uuid(), &renewed]).await?;
+        }
+        let login = self.open_session(&work, user, username, origin).await?;
         work.commit().await?;
-        login.ok_or(LoginError::Disabled)
+        login.map(Some).ok_or(LoginError::Disabled)
     }
 }
 
-impl Account {
+impl Known {
     fn from_row(row: &Row) -> Self {
         Self { user: UserId::from_uuid(row.get(0)), username: row.get(1), password_hash: row.get(2) }
     }

@@ -1,8 +1,11 @@
-use natterjack_domain::{EventId, UserId};
-use serde_json::json;
+use natterjack_domain::UserId;
 use tokio_postgres::Transaction;
 
-use crate::{Email, Identity, Login, Password, RegisterError, Username, outbox, session::counted};
+use crate::{
+    Email, Identity, Login, Origin, Password, RegisterError, Username,
+    outbox::{self, PublicFact},
+    session::counted,
+};
 
 /// Who wants an account.
 #[derive(Debug, Clone)]
@@ -10,8 +13,7 @@ pub struct Registration {
     pub username: Username,
     pub email: Option<Email>,
     pub password: Password,
-    /// Kept with the session, cut to 256 characters.
-    pub user_agent: String,
+    pub origin: Origin,
 }
 
 impl Identity {
@@ -35,7 +37,7 @@ impl Identity {
                 let work = client.transaction().await?;
                 let user = self.add_account(&work, &registration, &hash).await?;
                 let username = registration.username.to_string();
-                let login = self.open_session(&work, user, username, &registration.user_agent).await?;
+                let login = self.open_session(&work, user, username, &registration.origin).await?;
                 work.commit().await?;
                 Ok(login.expect("the account was made in this transaction and is not disabled"))
             })
@@ -54,8 +56,8 @@ impl Identity {
         let username = registration.username.as_str();
         let email = registration.email.as_ref().map(Email::as_str);
         work.execute(ADD, &[user.as_uuid(), &username, &email, &hash, &now]).await.map_err(taken)?;
-        let payload = json!({ "username": username });
-        outbox::add(work, EventId::random(), user, outbox::USER_REGISTERED, &payload, now).await?;
+        let fact = PublicFact::Registered { username: username.to_owned() };
+        outbox::add(work, user, &fact, now).await?;
         Ok(user)
     }
 }

@@ -1,17 +1,37 @@
 //! Login sessions: opening, ending and asking about them.
 
-use std::{fmt, time::Instant};
+use std::{fmt, net::IpAddr, time::Instant};
 
 use metrics::counter;
 use natterjack_domain::{SessionId, UserId};
 use time::OffsetDateTime;
-use tokio_postgres::Transaction;
+use tokio_postgres::{GenericClient, Row, Transaction};
 
 use crate::{
     Identity, SessionError,
     metrics::OPERATIONS_TOTAL,
     refresh_token::{self, TokenHash},
 };
+
+/// From what and where somebody logs in.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Kept with the session, cut to 256 characters.
+    pub user_agent: String,
+    pub address: Option<IpAddr>,
+}
+
+/// One login on one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub user_agent: String,
+    pub address: Option<IpAddr>,
+    pub created_at: OffsetDateTime,
+    /// When its tokens were last renewed.
+    pub last_used_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+}
 
 /// The longest part of a user agent that is kept, in characters.
 const MAX_USER_AGENT_CHARS: usize = 256;
@@ -51,16 +71,69 @@ impl Identity {
         Ok(ended.await? > 0)
     }
 
-    /// Ends all sessions of a person and answers which were ended. All fronts must be told.
-    pub async fn logout_everywhere(&self, user: UserId) -> Result<Vec<SessionId>, SessionError> {
-        const END: &str = "UPDATE identity.sessions SET revoked_at = $2
-            WHERE account_id = $1 AND revoked_at IS NULL RETURNING id";
-        let now = self.0.clock.now();
+    /// A person's open sessions before `before`, the latest first.
+    pub async fn sessions(
+        &self,
+        user: UserId,
+        before: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, SessionError> {
+        // Ids rise with the time of their making.
+        const OPEN: &str = "SELECT id, user_agent, address, created_at, last_used_at, expires_at
+            FROM identity.sessions
+            WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND ($3::uuid IS NULL OR id < $3)
+            ORDER BY id DESC LIMIT $4";
+        let (now, before) = (self.0.clock.now(), before.map(|id| *id.as_uuid()));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.0.pool.bounded(async {
             let client = self.0.pool.get().await?;
-            Ok::<_, SessionError>(client.query(END, &[user.as_uuid(), &now]).await?)
+            Ok::<_, SessionError>(client.query(OPEN, &[user.as_uuid(), &now, &before, &limit]).await?)
         });
-        Ok(rows.await?.iter().map(|row| SessionId::from_uuid(row.get(0))).collect())
+        let session = |row: &Row| Session {
+            id: SessionId::from_uuid(row.get(0)),
+            user_agent: row.get(1),
+            address: row.get(2),
+            created_at: row.get(3),
+            last_used_at: row.get(4),
+            expires_at: row.get(5),
+        };
+        Ok(rows.await?.iter().map(session).collect())
+    }
+
+    /// Ends one session of a person. Answers whether it was open until now and the person's. All fronts must be told.
+    pub async fn end_session(&self, user: UserId, session: SessionId) -> Result<bool, SessionError> {
+        const END: &str = "UPDATE identity.sessions SET revoked_at = $3
+            WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL AND expires_at > $3";
+        let now = self.0.clock.now();
+        let ended = self.0.pool.bounded(async {
+            let client = self.0.pool.get().await?;
+            Ok::<_, SessionError>(client.execute(END, &[session.as_uuid(), user.as_uuid(), &now]).await?)
+        });
+        Ok(ended.await? > 0)
+    }
+
+    /// Ends all sessions of a person but `kept`, and answers which were ended. All fronts must be told.
+    pub async fn end_others(&self, user: UserId, kept: SessionId) -> Result<Vec<SessionId>, SessionError> {
+        let now = self.0.clock.now();
+        self.0
+            .pool
+            .bounded(async {
+                let client = self.0.pool.get().await?;
+                Ok(end_all(&**client, user, Some(kept), now).await?)
+            })
+            .await
+    }
+
+    /// Ends all sessions of a person and answers which were ended. All fronts must be told.
+    pub async fn logout_everywhere(&self, user: UserId) -> Result<Vec<SessionId>, SessionError> {
+        let now = self.0.clock.now();
+        self.0
+            .pool
+            .bounded(async {
+                let client = self.0.pool.get().await?;
+                Ok(end_all(&**client, user, None, now).await?)
+            })
+            .await
     }
 
     /// The sessions ended at `time` or later, oldest first, with the time of each.
@@ -129,17 +202,19 @@ impl Identity {
         work: &Transaction<'_>,
         user: UserId,
         username: String,
-        user_agent: &str,
+        origin: &Origin,
     ) -> Result<Option<Login>, tokio_postgres::Error> {
         const OPEN: &str = "INSERT INTO identity.sessions
-            (id, account_id, user_agent, created_at, last_used_at, expires_at)
-            SELECT $1, id, $3, $4, $4, $5 FROM identity.accounts WHERE id = $2 AND disabled_at IS NULL";
+            (id, account_id, user_agent, created_at, last_used_at, expires_at, address)
+            SELECT $1, id, $3, $4, $4, $5, $6 FROM identity.accounts WHERE id = $2 AND disabled_at IS NULL";
         let (now, session) = (self.0.clock.now(), SessionId::random());
         let expires_at = now + self.0.config.session_ttl;
         let agent: String =
-            user_agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT_CHARS).collect();
-        let opened =
-            work.execute(OPEN, &[session.as_uuid(), user.as_uuid(), &agent, &now, &expires_at]).await?;
+            origin.user_agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT_CHARS).collect();
+        let address = origin.address.map(|address| address.to_canonical());
+        let opened = work
+            .execute(OPEN, &[session.as_uuid(), user.as_uuid(), &agent, &now, &expires_at, &address])
+            .await?;
         if opened == 0 {
             return Ok(None);
         }
@@ -174,6 +249,20 @@ impl Identity {
         let expires_in_secs = self.0.tokens.ttl_secs();
         Login { user, username, session, access_token, expires_in_secs, refresh_token }
     }
+}
+
+/// Ends a person's sessions, all but `kept`, and answers which were ended.
+pub(crate) async fn end_all(
+    client: &impl GenericClient,
+    user: UserId,
+    kept: Option<SessionId>,
+    now: OffsetDateTime,
+) -> Result<Vec<SessionId>, tokio_postgres::Error> {
+    const END: &str = "UPDATE identity.sessions SET revoked_at = $2
+        WHERE account_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $3 RETURNING id";
+    let kept = kept.map(|id| *id.as_uuid());
+    let rows = client.query(END, &[user.as_uuid(), &now, &kept]).await?;
+    Ok(rows.iter().map(|row| SessionId::from_uuid(row.get(0))).collect())
 }
 
 /// By how much the clocks of fronts may differ.

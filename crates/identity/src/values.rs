@@ -84,6 +84,65 @@ impl FromStr for Email {
     }
 }
 
+/// A phone number as E.164 writes it: `+`, then 7 to 15 digits, the first of which is not 0.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Phone(String);
+
+/// A text that is no [`Phone`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a phone number is '+', then 7 to 15 digits that begin with the country's")]
+pub struct InvalidPhone;
+
+impl Phone {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Phone {
+    type Err = InvalidPhone;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPhone> {
+        let digits = text.strip_prefix('+').ok_or(InvalidPhone)?;
+        let fits = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        if fits && !digits.starts_with('0') { Ok(Self(text.to_owned())) } else { Err(InvalidPhone) }
+    }
+}
+
+/// A language tag (BCP 47) of at most 35 characters, such as `zh-Hans-CN`. Only its form is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Locale(String);
+
+/// A text that is no [`Locale`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a locale is a language tag such as en or zh-Hans, of at most {} characters", Locale::MAX_CHARS)]
+pub struct InvalidLocale;
+
+impl Locale {
+    pub const MAX_CHARS: usize = 35;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Locale {
+    type Err = InvalidLocale;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLocale> {
+        let subtag =
+            |tag: &str| (1..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric());
+        let (language, _) = text.split_once('-').unwrap_or((text, ""));
+        let is_language =
+            (2..=8).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_alphabetic());
+        if text.len() <= Self::MAX_CHARS && is_language && text.split('-').all(subtag) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidLocale)
+        }
+    }
+}
+
 /// A password of 8 to 256 bytes; wiped from memory when dropped, and never shown.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
@@ -158,6 +217,41 @@ mod tests {
             "", "@", "a@", "@b", "a@b@c", "a b@c", "a@b..c", "a@.b", "a@-b", "a@b_c", "a\0@b", &long, &person,
         ] {
             assert_eq!(text.parse::<Email>(), Err(InvalidEmail), "{text}");
+        }
+    }
+
+    #[test]
+    fn phones_and_locales() {
+        for text in ["+1234567", "+491701234567", "+123456789012345"] {
+            assert!(text.parse::<Phone>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "+",
+            "1234567",
+            "+123456",
+            "+1234567890123456",
+            "+0123456789",
+            "+12 345 678",
+            "+１２３４５６７",
+        ] {
+            assert_eq!(text.parse::<Phone>(), Err(InvalidPhone), "{text}");
+        }
+        for text in ["en", "zh-Hans", "de-CH-1996", "sl-rozaj-biske"] {
+            assert!(text.parse::<Locale>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "e",
+            "e1",
+            "en-",
+            "-en",
+            "en_GB",
+            "en-ninechars",
+            "é",
+            &format!("en{}", "-abcdefgh".repeat(4)),
+        ] {
+            assert_eq!(text.parse::<Locale>(), Err(InvalidLocale), "{text}");
         }
     }
 

@@ -33,7 +33,7 @@ pub trait Derived: Send + Sync + 'static {
 pub struct Read;
 
 /// The tables of the read schema.
-pub const TABLES: [&str; 22] = [
+pub const TABLES: [&str; 23] = [
     "checkpoints",
     "rooms",
     "members",
@@ -47,6 +47,7 @@ pub const TABLES: [&str; 22] = [
     "versions",
     "read_marks",
     "people",
+    "profiles",
     "parked",
     "delivered_marks",
     "thread_marks",

@@ -100,6 +100,8 @@ fn number(event: &user::Event) -> Option<u64> {
         user::Event::Schedule { event: Scheduled { plan }, .. } => Some(plan.at),
         user::Event::Schedule { event: Begun | Cancelled | Failed { .. }, .. }
         | user::Event::Registered { .. }
+        | user::Event::ProfileChanged { .. }
+        | user::Event::Deactivated { .. }
         | user::Event::ThreadFollowed { .. }
         | user::Event::DraftSaved { .. }
         | user::Event::MessageSaved { .. }

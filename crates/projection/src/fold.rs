@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use natterjack_domain::{
     MessageId, RoomId, ScheduleId, UserId,
     message::{self, Emoji, Message},
+    profile::Profile,
     room::{Facts, Room},
     user::{self, schedule::Stage},
 };
@@ -183,6 +184,9 @@ pub struct Changes {
     pub pins: BTreeMap<(RoomId, u64), Option<Pin>>,
     pub kept: Kept,
     pub people: BTreeMap<UserId, Person>,
+    pub profiles: BTreeMap<UserId, Profile>,
+    /// When they closed their accounts.
+    pub deactivated: BTreeMap<UserId, String>,
     pub parked: Vec<Parked>,
     pub notices: Vec<Notice>,
 }

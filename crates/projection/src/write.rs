@@ -107,6 +107,8 @@ pub async fn changes(work: &Transaction<'_>, stream: u16, changes: &Changes) -> 
         Box::pin(done::all(work, changes)),
         Box::pin(kept::kept(work, changes)),
         people::people(work, changes),
+        people::profiles(work, changes),
+        people::deactivated(work, changes),
         parked(work, stream, &changes.parked),
     );
     cause(results.into())

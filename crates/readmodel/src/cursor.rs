@@ -30,7 +30,7 @@ pub enum Cursor {
     Replies { before_seq: i64 },
     Threads { before_seq: i64 },
     Versions { before_seq: i64 },
-    People { username: String, after: UserId },
+    People { key: String, after: UserId },
     Sanctions { after: UserId },
     Audit { before_seq: i64 },
     Drafts { room: RoomId, thread: MessageId },
@@ -70,7 +70,7 @@ impl Cursor {
             Self::Replies { before_seq } => place(&mut out, b'a', *before_seq),
             Self::Threads { before_seq } => place(&mut out, b't', *before_seq),
             Self::Versions { before_seq } => place(&mut out, b'v', *before_seq),
-            Self::People { username, after } => put(&mut out, b'p', after.as_uuid(), username.as_bytes()),
+            Self::People { key, after } => put(&mut out, b'p', after.as_uuid(), key.as_bytes()),
             Self::Sanctions { after } => put(&mut out, b's', after.as_uuid(), &[]),
             Self::Audit { before_seq } => place(&mut out, b'u', *before_seq),
             Self::Drafts { room, thread } => {
@@ -112,7 +112,7 @@ impl Cursor {
             b'l' => Ok(Self::Schedules { at: sequence(rest)?, after: ScheduleId::from_uuid(id) }),
             b'f' => Ok(Self::Followed { at: words(rest)?, before: MessageId::from_uuid(id) }),
             b'w' if rest.is_empty() => Ok(Self::Seen { after: UserId::from_uuid(id) }),
-            b'p' => Ok(Self::People { username: words(rest)?, after: UserId::from_uuid(id) }),
+            b'p' => Ok(Self::People { key: words(rest)?, after: UserId::from_uuid(id) }),
             b's' if rest.is_empty() => Ok(Self::Sanctions { after: UserId::from_uuid(id) }),
             b'u' if id.is_nil() => Ok(Self::Audit { before_seq: sequence(rest)? }),
             b'z' => Ok(Self::Found(Place::read(MessageId::from_uuid(id), rest)?)),
@@ -196,8 +196,7 @@ mod tests {
             any::<i64>().prop_map(|before_seq| Cursor::Versions { before_seq }),
             any::<i64>().prop_map(|before_seq| Cursor::Audit { before_seq }),
             id.clone().prop_map(|id| Cursor::Sanctions { after: UserId::from_uuid(id) }),
-            (text, id.clone())
-                .prop_map(|(username, id)| Cursor::People { username, after: UserId::from_uuid(id) }),
+            (text, id.clone()).prop_map(|(key, id)| Cursor::People { key, after: UserId::from_uuid(id) }),
             (id.clone(), id.clone()).prop_map(|(room, thread)| Cursor::Drafts {
                 room: RoomId::from_uuid(room),
                 thread: MessageId::from_uuid(thread),

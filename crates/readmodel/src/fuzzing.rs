@@ -15,7 +15,7 @@ fn check(text: &str) {
     if let Ok(cursor) = Cursor::decode(text) {
         assert_eq!(cursor.encode(), text);
         match cursor {
-            Cursor::PublicRooms { name_key: words, .. } | Cursor::People { username: words, .. } => {
+            Cursor::PublicRooms { name_key: words, .. } | Cursor::People { key: words, .. } => {
                 assert!(!words.contains('\0'), "Postgres takes no NUL");
             }
             Cursor::Rooms { .. }

@@ -26,8 +26,8 @@ pub async fn members(
     room: RoomId,
     page: Page<'_>,
 ) -> Result<Option<MemberList>, Error> {
-    const SQL: &str = "SELECT m.user_id AS id, coalesce(p.username, '') AS username, m.joined_seq, m.role,
-               c.epoch, c.seq AS as_of
+    const SQL: &str = "SELECT m.user_id AS id, coalesce(p.username, '') AS username, n.nickname, n.avatar,
+               n.deactivated_at IS NOT NULL AS deactivated, m.joined_seq, m.role, c.epoch, c.seq AS as_of
         FROM read.rooms r
         JOIN read.checkpoints c ON c.stream = r.stream
         LEFT JOIN LATERAL (
@@ -36,6 +36,7 @@ pub async fn members(
             ORDER BY joined_seq, user_id LIMIT $4
         ) m ON true
         LEFT JOIN read.people p ON p.id = m.user_id
+        LEFT JOIN read.profiles n ON n.user_id = m.user_id
         WHERE r.id = $1 ORDER BY m.joined_seq, m.user_id";
     let (joined_seq, after) = match page.cursor.map(Cursor::decode).transpose()? {
         None => (0, Uuid::nil()),
@@ -73,8 +74,8 @@ pub async fn sanctions(
     page: Page<'_>,
 ) -> Result<Option<SanctionList>, Error> {
     const SQL: &str =
-        "SELECT s.user_id AS id, coalesce(p.username, '') AS username, s.until, s.reason, s.by_user, s.at,
-               c.epoch, c.seq AS as_of
+        "SELECT s.user_id AS id, coalesce(p.username, '') AS username, n.nickname, n.avatar,
+               n.deactivated_at IS NOT NULL AS deactivated, s.until, s.reason, s.by_user, s.at, c.epoch, c.seq AS as_of
         FROM read.rooms r
         JOIN read.checkpoints c ON c.stream = r.stream
         LEFT JOIN LATERAL (
@@ -82,6 +83,7 @@ pub async fn sanctions(
             WHERE room = r.id AND kind = $2 AND user_id > $3 ORDER BY user_id LIMIT $4
         ) s ON true
         LEFT JOIN read.people p ON p.id = s.user_id
+        LEFT JOIN read.profiles n ON n.user_id = s.user_id
         WHERE r.id = $1 ORDER BY s.user_id";
     let after = match page.cursor.map(Cursor::decode).transpose()? {
         None => Uuid::nil(),

@@ -1,8 +1,8 @@
 //! People.
 
 use deadpool_postgres::GenericClient;
-use natterjack_domain::UserId;
-use natterjack_wire::rest::{Person, PersonList};
+use natterjack_domain::{UserId, presence::Presence, profile::search_key};
+use natterjack_wire::rest::{PersonList, PersonPresence, PublicProfile};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -12,24 +12,37 @@ use crate::{
     query, rows,
 };
 
-/// People whose user name begins with `q` (folded to lower case), by name; everybody for an empty `q`.
+/// People whose user name or nickname begins with `q`, whatever its case and width, in the order of that name; everybody,
+/// by user name, for an empty `q`. Who has closed the account is not found.
 ///
 /// People are spread over all streams and no single position tells how fresh the list is: `as_of` is that of
 /// the first stream.
 pub async fn people(client: &impl GenericClient, q: &str, page: Page<'_>) -> Result<PersonList, Error> {
-    const SQL: &str = "SELECT p.id, p.username, c.epoch, c.seq AS as_of FROM (SELECT) one
+    // Each way is one step in an index; whoever is found by both counts by the user name.
+    const SQL: &str = "SELECT f.id, f.key, f.username, f.nickname, f.avatar, false AS deactivated,
+               c.epoch, c.seq AS as_of
+        FROM (SELECT) one
         LEFT JOIN read.checkpoints c ON c.stream = 0
         LEFT JOIN LATERAL (
-            SELECT id, username FROM read.people
-            WHERE username >= $1 AND username < $2 AND (username, id) > ($3, $4)
-            ORDER BY username, id LIMIT $5
-        ) p ON true ORDER BY p.username, p.id";
-    let (username, after) = match page.cursor.map(Cursor::decode).transpose()? {
+            (SELECT p.id, p.username AS key, p.username, n.nickname, n.avatar
+             FROM read.people p LEFT JOIN read.profiles n ON n.user_id = p.id
+             WHERE p.username >= $1 AND p.username < $2 AND (p.username, p.id) > ($3, $4)
+               AND n.deactivated_at IS NULL
+             ORDER BY p.username, p.id LIMIT $5)
+            UNION ALL
+            (SELECT p.id, n.nickname_key, p.username, n.nickname, n.avatar
+             FROM read.profiles n JOIN read.people p ON p.id = n.user_id
+             WHERE n.nickname_key >= $1 AND n.nickname_key < $2 AND (n.nickname_key, n.user_id) > ($3, $4)
+               AND n.deactivated_at IS NULL AND NOT (p.username >= $1 AND p.username < $2)
+             ORDER BY n.nickname_key, n.user_id LIMIT $5)
+            ORDER BY key, id LIMIT $5
+        ) f ON true ORDER BY f.key, f.id";
+    let (key, after) = match page.cursor.map(Cursor::decode).transpose()? {
         None => (String::new(), Uuid::nil()),
-        Some(Cursor::People { username, after }) => (username, after.into()),
+        Some(Cursor::People { key, after }) => (key, after.into()),
         Some(_) => return Err(CursorInvalid.into()),
     };
-    let q = q.replace('\0', "\u{fffd}").trim().to_lowercase();
+    let q = search_key(&q.replace('\0', "\u{fffd}"));
     // In the order of bytes nothing that begins with `q` lies beyond it.
     let beyond = format!("{q}\u{10ffff}");
     let rows = query(
@@ -39,7 +52,7 @@ pub async fn people(client: &impl GenericClient, q: &str, page: Page<'_>) -> Res
         &[
             (&q, Type::TEXT),
             (&beyond, Type::TEXT),
-            (&username, Type::TEXT),
+            (&key, Type::TEXT),
             (&after, Type::UUID),
             (&page.limit_and_one(), Type::INT8),
         ],
@@ -47,14 +60,22 @@ pub async fn people(client: &impl GenericClient, q: &str, page: Page<'_>) -> Res
     .await?;
     list(&rows, page, |row| {
         let after = UserId::from_uuid(row.try_get("id")?);
-        Ok(Cursor::People { username: row.try_get("username")?, after })
+        Ok(Cursor::People { key: row.try_get("key")?, after })
     })
 }
 
-pub async fn person(client: &impl GenericClient, id: UserId) -> Result<Option<Person>, Error> {
-    let sql = "SELECT id, username FROM read.people WHERE id = $1";
+/// What everybody may know of a person; whether the person is there, the caller knows better.
+pub async fn person(client: &impl GenericClient, id: UserId) -> Result<Option<PublicProfile>, Error> {
+    let sql = "SELECT p.id, p.username, n.nickname, n.avatar, n.deactivated_at IS NOT NULL AS deactivated,
+                      n.bio, n.status_text, n.status_emoji, n.status_until
+               FROM read.people p LEFT JOIN read.profiles n ON n.user_id = p.id WHERE p.id = $1";
     let rows = query(client, "person", sql, &[(id.as_uuid(), Type::UUID)]).await?;
-    Ok(rows.first().map(rows::person).transpose()?)
+    let person = rows.first().map(|row| {
+        let presence = PersonPresence { state: Presence::Offline, since: None, last_seen: None };
+        let (person, status) = (rows::person(row)?, rows::status(row)?);
+        Ok::<_, Error>(PublicProfile { person, bio: row.try_get("bio")?, status, presence })
+    });
+    person.transpose()
 }
 
 /// Which of `ids` nobody has.

@@ -22,6 +22,7 @@ macro_rules! summaries {
         concat!(
             "SELECT r.id, r.kind, r.name, r.visibility, r.owner, r.member_count, r.head, r.topic, r.description,
                     r.avatar, r.slow_mode_s, r.read_only, r.members_max, r.archived, r.role, p.ids, p.usernames,
+                    p.nicknames, p.avatars, p.deactivated,
                     r.joined_seq IS NOT NULL AS joined, coalesce(k.seq, 0) AS read_seq,
                     CASE WHEN r.joined_seq IS NULL THEN 0
                          ELSE r.last_ordinal - coalesce(u.ordinal, 0) END AS unread,
@@ -44,8 +45,12 @@ macro_rules! summaries {
                     ON k.user_id = $1 AND k.room = r.id AND r.joined_seq IS NOT NULL
              LEFT JOIN LATERAL (
                     SELECT array_agg(o.user_id ORDER BY o.user_id) AS ids,
-                           array_agg(coalesce(q.username, '') ORDER BY o.user_id) AS usernames
+                           array_agg(coalesce(q.username, '') ORDER BY o.user_id) AS usernames,
+                           array_agg(n.nickname ORDER BY o.user_id) AS nicknames,
+                           array_agg(n.avatar ORDER BY o.user_id) AS avatars,
+                           array_agg(n.deactivated_at IS NOT NULL ORDER BY o.user_id) AS deactivated
                     FROM read.members o LEFT JOIN read.people q ON q.id = o.user_id
+                    LEFT JOIN read.profiles n ON n.user_id = o.user_id
                     WHERE o.room = r.id AND o.user_id <> $1
                   ) p ON r.kind <> 'room'
              LEFT JOIN LATERAL (

@@ -1,7 +1,7 @@
 //! From columns to values. The columns have one name and one meaning in all statements.
 
 use natterjack_domain::{
-    ClientId, MessageId, Role, RoomId, UserId, Visibility, room::Kind, user::NotifyLevel,
+    ClientId, MessageId, Role, RoomId, UserId, Visibility, profile::Status, room::Kind, user::NotifyLevel,
 };
 use natterjack_wire::{
     Position,
@@ -39,8 +39,24 @@ pub fn position(row: &Row) -> Result<Position, crate::Error> {
     })
 }
 
+/// `id`, `username`, and of the profile `nickname`, `avatar`, `deactivated`: null or false where there is none.
 pub fn person(row: &Row) -> Result<Person, Error> {
-    Ok(Person { id: UserId::from_uuid(row.try_get("id")?), username: row.try_get("username")? })
+    Ok(Person {
+        id: UserId::from_uuid(row.try_get("id")?),
+        username: row.try_get("username")?,
+        nickname: row.try_get("nickname")?,
+        avatar: row.try_get("avatar")?,
+        deactivated: row.try_get("deactivated")?,
+    })
+}
+
+/// The status of a profile.
+pub fn status(row: &Row) -> Result<Option<Status>, Error> {
+    // What is stored was checked before it was.
+    let text = row.try_get::<_, Option<String>>("status_text")?.and_then(|text| text.try_into().ok());
+    let emoji = row.try_get::<_, Option<String>>("status_emoji")?.and_then(|emoji| emoji.try_into().ok());
+    let until = row.try_get::<_, Option<i64>>("status_until")?.map(unsigned);
+    Ok(text.map(|text| Status { text, emoji, until }))
 }
 
 /// What [`message`] reads, of a row `m` of `read.messages`.
@@ -147,9 +163,18 @@ pub fn room(row: &Row) -> Result<RoomSummary, crate::Error> {
 /// The others in a direct room.
 fn others(row: &Row) -> Result<Vec<Person>, Error> {
     let ids: Option<Vec<Uuid>> = row.try_get("ids")?;
-    let usernames: Option<Vec<String>> = row.try_get("usernames")?;
-    let people = ids.into_iter().flatten().zip(usernames.into_iter().flatten());
-    Ok(people.map(|(id, username)| Person { id: UserId::from_uuid(id), username }).collect())
+    let mut usernames = row.try_get::<_, Option<Vec<String>>>("usernames")?.into_iter().flatten();
+    let mut nicknames = row.try_get::<_, Option<Vec<Option<String>>>>("nicknames")?.into_iter().flatten();
+    let mut avatars = row.try_get::<_, Option<Vec<Option<String>>>>("avatars")?.into_iter().flatten();
+    let mut deactivated = row.try_get::<_, Option<Vec<bool>>>("deactivated")?.into_iter().flatten();
+    let people = ids.into_iter().flatten().map(|id| Person {
+        id: UserId::from_uuid(id),
+        username: usernames.next().unwrap_or_default(),
+        nickname: nicknames.next().flatten(),
+        avatar: avatars.next().flatten(),
+        deactivated: deactivated.next().unwrap_or_default(),
+    });
+    Ok(people.collect())
 }
 
 fn first_unread(row: &Row) -> Result<Option<FirstUnread>, Error> {

@@ -109,6 +109,16 @@ impl FrontProcess {
         self.program.process.kill_hard().await;
     }
 
+    /// Stops it where it is (`SIGSTOP`).
+    pub async fn suspend(&self) {
+        self.program.process.suspend().await;
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.program.process.signal(Signal::CONT);
+    }
+
     /// Tells it to drain, waits for its end, and starts it again where it was, with the settings of the site.
     pub async fn restart(self, site: &Site) -> Self {
         let status = self.drain().await;

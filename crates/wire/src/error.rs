@@ -49,6 +49,16 @@ codes! {
     1012 SessionEnded "session_ended" 401 "The session has ended";
     1013 UserNotFound "user_not_found" 404 "There is no such person";
 
+    1014 PasswordWrong "password_wrong" 403 "The password is wrong";
+    1015 SessionNotFound "session_not_found" 404 "There is no such session";
+    1016 TooManyWatched "too_many_watched" 422 "Too many people are watched at once";
+    1017 NicknameInvalid "nickname_invalid" 422 "The nickname is not valid";
+    1018 AvatarInvalid "avatar_invalid" 422 "The avatar is not valid";
+    1019 BioInvalid "bio_invalid" 422 "The text about oneself is not valid";
+    1020 StatusInvalid "status_invalid" 422 "The status is not valid";
+    1021 PhoneInvalid "phone_invalid" 422 "The phone number is not valid";
+    1022 LocaleInvalid "locale_invalid" 422 "The locale is not valid";
+
     2001 MessageNotFound "message_not_found" 404 "There is no such message";
     2002 MessageEmpty "message_empty" 422 "The message is empty";
     2003 MessageTooLong "message_too_long" 422 "The message is too long";

@@ -12,6 +12,7 @@ use natterjack_domain::{
     Visibility,
     attachment::Attachment,
     message::{self, Emoji, Forwarded, Mentions, Meta},
+    profile::{Avatar, Bio, Nickname, Profile, Status},
     room::{self, Kind},
     user::{
         self, DoNotDisturb, NotifyLevel,
@@ -183,6 +184,27 @@ pub enum EventBody {
     MessageUnpinned { mid: MessageId },
     #[serde(rename = "user.registered")]
     UserRegistered { username: String },
+    /// The whole profile as it is from now on: what is missing is not set.
+    #[serde(rename = "user.profile_changed")]
+    #[ts(optional_fields)]
+    UserProfileChanged {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(type = "string")]
+        #[schema(value_type = Option<String>)]
+        nickname: Option<Nickname>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(type = "string")]
+        #[schema(value_type = Option<String>)]
+        avatar: Option<Avatar>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(type = "string")]
+        #[schema(value_type = Option<String>)]
+        bio: Option<Bio>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+    },
+    #[serde(rename = "user.deactivated")]
+    UserDeactivated {},
     #[serde(rename = "user.read")]
     UserRead {
         room: RoomId,
@@ -421,6 +443,11 @@ impl StoredEvent {
             EventBody::UserRegistered { username } => {
                 Fact::User(user::Event::Registered { id: by, username })
             }
+            EventBody::UserProfileChanged { nickname, avatar, bio, status } => {
+                let profile = Profile { nickname, avatar, bio, status };
+                Fact::User(user::Event::ProfileChanged { id: by, profile })
+            }
+            EventBody::UserDeactivated {} => Fact::User(user::Event::Deactivated { id: by }),
             EventBody::UserRead { room, seq } => Fact::User(user::Event::Read { id: by, room, seq }),
             EventBody::UserMarkedUnread { room, seq } => {
                 Fact::User(user::Event::MarkedUnread { id: by, room, seq })
@@ -509,6 +536,10 @@ fn store_message(event: &message::Event) -> (UserId, EventBody) {
 fn store_user(event: &user::Event) -> (UserId, EventBody) {
     match event.clone() {
         user::Event::Registered { id, username } => (id, EventBody::UserRegistered { username }),
+        user::Event::ProfileChanged { id, profile: Profile { nickname, avatar, bio, status } } => {
+            (id, EventBody::UserProfileChanged { nickname, avatar, bio, status })
+        }
+        user::Event::Deactivated { id } => (id, EventBody::UserDeactivated {}),
         user::Event::Read { id, room, seq } => (id, EventBody::UserRead { room, seq }),
         user::Event::MarkedUnread { id, room, seq } => (id, EventBody::UserMarkedUnread { room, seq }),
         user::Event::ThreadRead { id, room, thread, seq } => {

@@ -3,7 +3,11 @@
 //! One text message is one frame or an array of frames. Unknown fields and unknown types are an error from
 //! a client and are ignored by a client.
 
-use natterjack_domain::{AttachmentId, ClientId, MessageId, RoomId, UserId};
+use natterjack_domain::{
+    AttachmentId, ClientId, MessageId, RoomId, UserId,
+    presence::{Availability, Presence},
+    profile::Status,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
@@ -19,6 +23,8 @@ use crate::{
 pub const SUBPROTOCOL: &str = "natterjack.v1";
 /// Most frames in one array.
 pub const BATCH_MAX_FRAMES: usize = 64;
+/// Most people whose presence a connection is told of; an installation may configure less.
+pub const WATCH_MAX: usize = 200;
 /// Most missed events that one `sub` asks for.
 pub const SUB_LIMIT_MAX: u32 = 500;
 
@@ -168,6 +174,15 @@ pub enum ClientFrame {
     },
     /// The person began or stopped to write. Not answered, but for errors.
     Typing { room: RoomId, on: bool },
+    /// How present the person is on this device, which is `online` until it says otherwise; and whose presence it wants to
+    /// be told of, at most 200 people, in place of those it named before. Each may be left out. Not answered, but for
+    /// errors; what is known of those watched follows in `eph`.
+    Presence {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<Availability>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<Vec<UserId>>,
+    },
     /// Answered by `ok` with `n` as its `id`.
     Ping {
         #[ts(type = "number")]
@@ -194,7 +209,8 @@ impl ClientFrame {
             | Self::Read { .. }
             | Self::Delivered { .. }
             | Self::Draft { .. }
-            | Self::Typing { .. } => None,
+            | Self::Typing { .. }
+            | Self::Presence { .. } => None,
         }
     }
 
@@ -216,6 +232,7 @@ impl ClientFrame {
             Self::Delivered { .. } => "delivered",
             Self::Draft { .. } => "draft",
             Self::Typing { .. } => "typing",
+            Self::Presence { .. } => "presence",
             Self::Ping { .. } => "ping",
         }
     }
@@ -367,6 +384,10 @@ pub struct Ephemeral {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[ts(optional, as = "Option<Vec<Reached>>")]
     pub delivered: Vec<Reached>,
+    /// Of those whom the connection watches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<Seen>>")]
+    pub presence: Vec<Seen>,
     /// To one person: this room of theirs appeared, changed or went away; `seq` is the event that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
@@ -376,6 +397,30 @@ pub struct Ephemeral {
 pub struct Typing {
     pub user: UserId,
     pub on: bool,
+}
+
+/// How present somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(optional_fields)]
+pub struct Seen {
+    pub user: UserId,
+    pub state: Presence,
+    /// Since when, in milliseconds since 1970, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(type = "number")]
+    pub since: Option<u64>,
+    /// The person's status, where it has just changed; `null` when it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    #[ts(optional, type = "Status | null")]
+    #[schema(value_type = Option<Status>)]
+    pub status: Option<Option<Status>>,
+}
+
+/// Tells `null` from what is missing.
+pub(crate) fn some<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]

@@ -10,6 +10,7 @@ use natterjack_domain::{
     AvatarId, MessageBody, Reason, Role, RoomDescription, RoomName, RoomTopic, Visibility,
     attachment::{Attachment, AttachmentKind},
     message::{self, Emoji, Forwarded, Mentions, Meta, Posted},
+    profile,
     room::Kind,
     user::quiet::{DoNotDisturb, NotifyLevel, QuietHours},
 };
@@ -105,6 +106,17 @@ fn examples() -> BTreeMap<String, StoredEvent> {
         EventBody::UserScheduleCancelled { sid: id(7) },
         EventBody::UserScheduleSent { sid: id(7), seq: 813 },
         EventBody::UserScheduleFailed { sid: id(7), code: 3002 },
+        EventBody::UserProfileChanged {
+            nickname: profile::Nickname::parse("Ada 🐸").ok(),
+            avatar: profile::Avatar::parse("frog-7").ok(),
+            bio: profile::Bio::parse("counts\nfrogs").ok(),
+            status: Some(profile::Status {
+                text: profile::StatusText::parse("在沼泽里").unwrap(),
+                emoji: profile::StatusEmoji::parse("🐸").ok(),
+                until: Some(1_795_197_600_000),
+            }),
+        },
+        EventBody::UserDeactivated {},
     ];
     let mut examples: BTreeMap<_, _> = all.map(event).into_iter().map(|e| (file_name(&e.body), e)).collect();
     examples.extend(messages());
@@ -139,7 +151,7 @@ fn examples() -> BTreeMap<String, StoredEvent> {
 }
 
 /// What people keep, in its other forms.
-fn kept() -> [(&'static str, EventBody); 3] {
+fn kept() -> [(&'static str, EventBody); 4] {
     let text = |text: &str| MessageBody::parse(text, 100).unwrap();
     let threaded = EventBody::UserScheduled {
         sid: id(7),
@@ -153,6 +165,10 @@ fn kept() -> [(&'static str, EventBody); 3] {
     [
         ("user.draft_saved.none", EventBody::UserDraftSaved { room: id(5), thread: Some(id(1)), body: None }),
         ("user.scheduled.thread", threaded),
+        (
+            "user.profile_changed.nothing",
+            EventBody::UserProfileChanged { nickname: None, avatar: None, bio: None, status: None },
+        ),
         ("user.dnd_changed.none", EventBody::UserDndChanged { dnd: DoNotDisturb::default() }),
     ]
 }
@@ -245,6 +261,8 @@ fn file_name(body: &EventBody) -> String {
         EventBody::MessagePinned { .. } => "message.pinned",
         EventBody::MessageUnpinned { .. } => "message.unpinned",
         EventBody::UserRegistered { .. } => "user.registered",
+        EventBody::UserProfileChanged { .. } => "user.profile_changed",
+        EventBody::UserDeactivated {} => "user.deactivated",
         EventBody::UserRead { .. } => "user.read",
         EventBody::UserMarkedUnread { .. } => "user.marked_unread",
         EventBody::UserThreadRead { .. } => "user.thread_read",

@@ -7,12 +7,13 @@ mod golden;
 use std::{collections::BTreeMap, str::FromStr};
 
 use natterjack_domain::message::{self, Posted};
+use natterjack_domain::presence::{Availability, Presence};
 use natterjack_wire::{
     ClientFrame, ErrorCode, EventBody, Fact, Position, ServerFrame, StoredEvent,
     draft::{Mentioned, Original},
     frame::{
         self, BATCH_MAX_FRAMES, ClientLimits, Ephemeral, FeedEvent, Membership, Reached, Reply, ResetReason,
-        RoomEvent, Typing, Welcome,
+        RoomEvent, Seen, Typing, Welcome,
     },
 };
 use proptest::prelude::*;
@@ -114,6 +115,8 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("draft", ClientFrame::Draft { room, thread: None, body: "not yet".into() }),
         ("draft.thread", ClientFrame::Draft { room, thread: Some(mid), body: String::new() }),
         ("typing", ClientFrame::Typing { room, on: true }),
+        ("presence", ClientFrame::Presence { state: Some(Availability::Invisible), watch: None }),
+        ("presence.watch", ClientFrame::Presence { state: None, watch: Some(vec![id(2), id(3)]) }),
         ("ping", ClientFrame::Ping { n: 9_007_199_254_740_991 }),
     ]
 }
@@ -136,6 +139,7 @@ fn type_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Delivered { .. } => "delivered",
         ClientFrame::Draft { .. } => "draft",
         ClientFrame::Typing { .. } => "typing",
+        ClientFrame::Presence { .. } => "presence",
         ClientFrame::Ping { .. } => "ping",
     }
 }
@@ -196,6 +200,10 @@ fn unasked() -> Vec<(&'static str, ServerFrame)> {
     let in_room = |e| ServerFrame::Ev(RoomEvent { room: id(5), seq: 1058, prev: 1043, ts: ts(), e });
     let read = event(EventBody::UserRead { room: id(5), seq: 1057 });
     let typing = vec![Typing { user: id(2), on: true }];
+    let presence = vec![
+        Seen { user: id(2), state: Presence::Away, since: Some(1_795_197_600_000), status: None },
+        Seen { user: id(3), state: Presence::Offline, since: None, status: Some(None) },
+    ];
     let membership = Some(Membership { room: id(5), seq: 3 });
     let reset = |room, reason| ServerFrame::Reset { room, epoch: position().epoch, reason };
     vec![
@@ -220,6 +228,7 @@ fn unasked() -> Vec<(&'static str, ServerFrame)> {
                 ..Ephemeral::default()
             }),
         ),
+        ("eph.presence", ServerFrame::Eph(Ephemeral { presence, ..Ephemeral::default() })),
         ("eph.membership", ServerFrame::Eph(Ephemeral { membership, ..Ephemeral::default() })),
         ("reset.room", reset(Some(id(5)), ResetReason::NotMember)),
         ("reset.gap", reset(Some(id(5)), ResetReason::GapTooLarge)),
@@ -313,7 +322,7 @@ proptest! {
 
     #[test]
     fn any_bytes_in_the_middle_of_a_frame_give_frames_or_errors(
-        which in 0..13_usize, at in any::<prop::sample::Index>(), junk in "[\\[\\]{}\",:0-9a-z\\\\ ]{0,40}",
+        which in 0..15_usize, at in any::<prop::sample::Index>(), junk in "[\\[\\]{}\",:0-9a-z\\\\ ]{0,40}",
     ) {
         let mut text = serde_json::to_string(&client_frames()[which].1).unwrap();
         let at = at.index(text.len());

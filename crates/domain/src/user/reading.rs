@@ -60,6 +60,8 @@ impl Marks {
                 }
             }
             Event::Registered { .. }
+            | Event::ProfileChanged { .. }
+            | Event::Deactivated { .. }
             | Event::ThreadRead { .. }
             | Event::ThreadFollowed { .. }
             | Event::Delivered { .. }

@@ -106,6 +106,11 @@ impl Handle {
         (room.clone(), *self.state_head.borrow())
     }
 
+    /// The same without a copy.
+    pub fn read<T>(&self, look: impl FnOnce(&Room) -> T) -> T {
+        look(&self.room.read())
+    }
+
     pub fn is_member(&self, user: UserId) -> bool {
         self.room.read().is_member(user)
     }

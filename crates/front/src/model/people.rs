@@ -23,10 +23,11 @@ use super::{
     world::{Wire, World},
 };
 use crate::{
-    config::{HttpConfig, HubConfig, KeptConfig, SearchConfig, SocketConfig},
+    config::{HttpConfig, HubConfig, KeptConfig, PresenceConfig, SearchConfig, SocketConfig},
     hub::Hub,
     kept::{Keeper, Receipts},
     limit::Limiter,
+    presence::Presence,
     projected::Projected,
     registry::Registry,
     revocation::Revocations,
@@ -153,6 +154,7 @@ fn context(hub: Hub, store: Store, front: usize, rng: &mut Rng) -> Arc<Context> 
         paced: Arc::default(),
         projected,
         revocations: Revocations::new(registry.clone(), TOKEN_LIFE),
+        presence: Presence::new(PresenceConfig::read(&mut settings), Clock::from_fn(|| NOW)),
         config,
         hub,
         store,

@@ -17,7 +17,7 @@ pub async fn register(
     attempt: Attempt,
     Json(request): Json<RegisterRequest>,
 ) -> Result<(StatusCode, Body<LoginResponse>), Fault> {
-    let login = accounts.register(request, attempt.user_agent).await?;
+    let login = accounts.register(request, attempt.origin).await?;
     Ok((StatusCode::CREATED, Body(login)))
 }
 
@@ -29,7 +29,7 @@ pub async fn login(
     attempt: Attempt,
     Json(request): Json<LoginRequest>,
 ) -> Result<Body<LoginResponse>, Fault> {
-    Ok(Body(accounts.login(request, &attempt.user_agent).await?))
+    Ok(Body(accounts.login(request, &attempt.origin).await?))
 }
 
 /// Exchanges a refresh token for new tokens. A token that was exchanged before ends its session.

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use natterjack_domain::{AttachmentId, MessageId, RoomId, ScheduleId, SessionId, UserId};
+use natterjack_identity::Origin;
 use natterjack_wire::ErrorCode;
 use serde::de::DeserializeOwned;
 
@@ -19,7 +20,6 @@ use crate::{fault::Fault, limit::Limiter, ws};
 pub struct Caller {
     pub user: UserId,
     pub session: SessionId,
-    pub username: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller
@@ -34,13 +34,13 @@ where
         let context = Arc::<ws::Context>::from_ref(state);
         let claims = context.authenticate(Some(ws::bearer_token(header)?), None)?;
         Arc::<Limiter>::from_ref(state).person(claims.user)?;
-        Ok(Self { user: claims.user, session: claims.session, username: claims.username })
+        Ok(Self { user: claims.user, session: claims.session })
     }
 }
 
 /// Where a request comes from; holds the address to the rate of attempts at authentication.
 pub struct Attempt {
-    pub user_agent: String,
+    pub origin: Origin,
 }
 
 impl<S: Sync> FromRequestParts<S> for Attempt
@@ -52,11 +52,13 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let limiter = Arc::<Limiter>::from_ref(state);
-        if let Some(address) = limiter.address(peer, &parts.headers) {
+        let address = limiter.address(peer, &parts.headers);
+        if let Some(address) = address {
             limiter.attempt(address)?;
         }
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
-        Ok(Self { user_agent: user_agent.unwrap_or_default().chars().take(256).collect() })
+        let user_agent = user_agent.unwrap_or_default().chars().take(256).collect();
+        Ok(Self { origin: Origin { user_agent, address } })
     }
 }
 
@@ -221,5 +223,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RoomAttachmentPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let path = AxumPath::<(RoomId, AttachmentId)>::from_request_parts(parts, state).await;
         path.map(|AxumPath((room, id))| Self(room, id)).map_err(|_| ErrorCode::AttachmentNotFound.into())
+    }
+}
+
+/// The session that the path names.
+pub struct SessionPath(pub SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = AxumPath::<SessionId>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(id)| Self(id)).map_err(|_| ErrorCode::SessionNotFound.into())
     }
 }

@@ -72,12 +72,14 @@ impl Outbox {
         true
     }
 
-    /// Sends what may be lost: nothing, when a backlog waits.
-    pub fn push_ephemeral(&self, frame: &Bytes) {
+    /// Sends what may be lost: nothing, when a backlog waits. Answers whether it was sent.
+    pub fn push_ephemeral(&self, frame: &Bytes) -> bool {
         let mut queue = self.queue.lock();
-        if queue.frames.is_empty() {
+        let is_free = queue.frames.is_empty();
+        if is_free {
             self.write(&mut queue, frame);
         }
+        is_free
     }
 
     /// Sends an answer, whatever waits. Answers are bounded by the requests in flight, and the session

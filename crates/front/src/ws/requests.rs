@@ -2,6 +2,7 @@
 
 mod messages;
 mod people;
+mod presence;
 
 use std::{sync::Arc, time::Instant};
 
@@ -125,6 +126,7 @@ impl Session {
             ClientFrame::Delivered { room, seq } => self.delivered(room, seq).await,
             ClientFrame::Draft { room, thread, body } => self.draft(room, thread, &body).await,
             ClientFrame::Typing { room, on } => self.typing(room, on).await,
+            ClientFrame::Presence { state, watch } => self.present(state, watch),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use natterjack_domain::{SessionId, UserId};
+use natterjack_domain::{SessionId, UserId, presence::Availability};
 use natterjack_eventlog::Topic;
 use natterjack_identity::Claims;
 use natterjack_wire::{
@@ -31,6 +31,7 @@ use crate::{
     hub::{Followed, Member},
     metrics,
     outside::{HashMap, ReadHalf, WriteHalf},
+    presence::Present,
     registry::Registration,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Session {
     /// Topics that are to be caught up a while later.
     pub retries: Vec<(Topic, AbortOnDropHandle<()>)>,
     pub in_flight: Arc<Semaphore>,
+    /// None until the client has said how present it is, or has not said so with its first words.
+    pub presence: Option<Present>,
     last_seen: Instant,
 }
 
@@ -200,6 +203,7 @@ impl Session {
             topics: HashMap::default(),
             retries: vec![],
             in_flight: Arc::new(Semaphore::new(context.config.sends_in_flight)),
+            presence: None,
             last_seen: Instant::now(),
             context,
         }
@@ -253,9 +257,24 @@ impl Session {
     async fn begin(&mut self, hello: Box<Hello>) -> Option<End> {
         let Hello { client, resume, requests, .. } = *hello;
         match self.welcome(resume, client).await {
-            Ok(()) => self.take(requests).await,
+            Ok(()) => {
+                let ended = self.take(requests).await;
+                // Whoever is not to be seen says so with the first words, and was never seen then.
+                self.be_present(None);
+                ended
+            }
             Err(fault) => Some(refuse(&self.member.outbox, &fault, CloseCode::Unavailable)),
         }
+    }
+
+    /// The person is there, in this state; without one, as before, or online.
+    pub(super) fn be_present(&mut self, state: Option<Availability>) -> &Present {
+        if let (Some(present), Some(state)) = (&self.presence, state) {
+            present.say(state);
+        }
+        let (context, user, conn) = (&self.context, self.user, self.member.conn);
+        self.presence
+            .get_or_insert_with(|| context.presence.enter(user, conn, state.unwrap_or(Availability::Online)))
     }
 
     async fn take(&mut self, frames: Frames) -> Option<End> {

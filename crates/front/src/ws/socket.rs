@@ -93,7 +93,9 @@ impl Socket {
         match message {
             Message::Text(text) => return Incoming::Text(text),
             // May be lost: a client that does not read must not fill the memory by asking for more.
-            Message::Ping(payload) => self.outbox.push_ephemeral(&encode::pong(&payload)),
+            Message::Ping(payload) => {
+                self.outbox.push_ephemeral(&encode::pong(&payload));
+            }
             Message::Pong => {}
             Message::Close(code) => {
                 self.outbox.push_ephemeral(&encode::close(code.unwrap_or(CLOSE_NORMAL)));

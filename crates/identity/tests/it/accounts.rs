@@ -1,4 +1,4 @@
-use natterjack_identity::{Cost, LoginError, RegisterError};
+use natterjack_identity::{Cost, LoginError, Origin, RegisterError};
 
 use crate::{
     postgres::Server,
@@ -16,7 +16,7 @@ async fn whoever_registers_is_logged_in_and_can_log_in_again() {
     assert!(world.identity.session_active(login.session).await.unwrap());
 
     for name in ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"] {
-        let again = world.identity.login(name, &password(PASSWORD), "tests").await.unwrap();
+        let again = world.identity.login(name, &password(PASSWORD), &Origin::default()).await.unwrap();
         assert_eq!((again.user, again.username.as_str()), (login.user, "ada"), "{name}");
         assert_ne!(again.session, login.session);
     }
@@ -35,7 +35,7 @@ async fn every_wrong_login_gets_the_same_answer() {
         ("a\0da", PASSWORD),
         ("a'; --", PASSWORD),
     ] {
-        let refused = world.identity.login(name, &password(secret), "tests").await;
+        let refused = world.identity.login(name, &password(secret), &Origin::default()).await;
         assert!(matches!(refused, Err(LoginError::Refused)), "{name}: {refused:?}");
     }
 }
@@ -78,9 +78,9 @@ async fn a_disabled_account_is_told_only_to_who_knows_its_password() {
     let world = World::new().await;
     let login = world.register("ada").await;
     world.admin().await.batch_execute("UPDATE identity.accounts SET disabled_at = now()").await.unwrap();
-    let right = world.identity.login("ada", &password(PASSWORD), "tests").await;
+    let right = world.identity.login("ada", &password(PASSWORD), &Origin::default()).await;
     assert!(matches!(right, Err(LoginError::Disabled)), "{right:?}");
-    let wrong = world.identity.login("ada", &password("wrong password"), "tests").await;
+    let wrong = world.identity.login("ada", &password("wrong password"), &Origin::default()).await;
     assert!(matches!(wrong, Err(LoginError::Refused)), "{wrong:?}");
     assert!(!world.identity.session_active(login.session).await.unwrap());
 }
@@ -91,10 +91,10 @@ async fn a_login_renews_a_hash_made_at_another_cost() {
     world.register("ada").await;
     let dearer = world.with(|config| config.hashing.cost = Cost::new(16, 2, 1).unwrap());
     for _ in 0..2 {
-        dearer.login("ada", &password(PASSWORD), "tests").await.unwrap();
+        dearer.login("ada", &password(PASSWORD), &Origin::default()).await.unwrap();
         assert_eq!(world.count("identity.accounts WHERE password_hash LIKE '%m=16,t=2,p=1%'").await, 1);
     }
-    let wrong = dearer.login("ada", &password("wrong password"), "tests").await;
+    let wrong = dearer.login("ada", &password("wrong password"), &Origin::default()).await;
     assert!(matches!(wrong, Err(LoginError::Refused)));
 }
 
@@ -107,7 +107,7 @@ async fn too_many_at_once_are_told_to_come_back() {
     });
     let register = full.register(registration("ada", None)).await;
     assert!(matches!(register, Err(RegisterError::Busy { retry_after }) if !retry_after.is_zero()));
-    let login = full.login("ada", &password(PASSWORD), "tests").await;
+    let login = full.login("ada", &password(PASSWORD), &Origin::default()).await;
     assert!(matches!(login, Err(LoginError::Busy { retry_after }) if !retry_after.is_zero()));
 }
 
@@ -119,7 +119,7 @@ async fn without_postgres_everything_is_unavailable_and_tokens_stay_good() {
     let identity = &world.identity;
     let register = identity.register(registration("bob", None)).await;
     assert!(matches!(register, Err(RegisterError::Unavailable(_))), "{register:?}");
-    let again = identity.login("ada", &password(PASSWORD), "tests").await;
+    let again = identity.login("ada", &password(PASSWORD), &Origin::default()).await;
     assert!(matches!(again, Err(LoginError::Unavailable(_))), "{again:?}");
     let refresh = identity.refresh(&login.refresh_token).await;
     assert!(matches!(refresh, Err(natterjack_identity::RefreshError::Unavailable(_))), "{refresh:?}");

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod outbox;
+mod people;
 #[path = "../../../database/tests/postgres/mod.rs"]
 mod postgres;
 mod refresh;

@@ -4,8 +4,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use natterjack_identity::outbox::{OutboxEvent, RelayError, USER_REGISTERED};
-use serde_json::json;
+use natterjack_domain::profile::{self, Nickname};
+use natterjack_identity::{
+    Change,
+    outbox::{OutboxEvent, PublicFact, RelayError},
+};
 
 use crate::world::World;
 
@@ -19,8 +22,19 @@ impl Published {
         ready(Ok(()))
     }
 
+    fn facts(&self) -> Vec<PublicFact> {
+        self.0.lock().unwrap().iter().map(|e| e.fact.clone()).collect()
+    }
+
     fn names(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|e| e.payload["username"].as_str().unwrap().to_owned()).collect()
+        self.0.lock().unwrap().iter().filter_map(name).collect()
+    }
+}
+
+fn name(event: &OutboxEvent) -> Option<String> {
+    match &event.fact {
+        PublicFact::Registered { username } => Some(username.clone()),
+        PublicFact::ProfileChanged(_) | PublicFact::Deactivated {} => None,
     }
 }
 
@@ -34,8 +48,8 @@ async fn a_registration_is_published_once() {
     assert_eq!(world.identity.relay(|event| published.take(event)).await.unwrap(), 0);
     let events = published.0.lock().unwrap();
     let [event] = events.as_slice() else { panic!("{events:?}") };
-    assert_eq!((event.user, event.kind.as_str()), (login.user, USER_REGISTERED));
-    assert_eq!((&event.payload, event.created_at), (&json!({"username": "ada"}), world.now()));
+    let fact = PublicFact::Registered { username: "ada".into() };
+    assert_eq!((event.user, &event.fact, event.created_at), (login.user, &fact, world.now()));
 }
 
 #[tokio::test]
@@ -59,7 +73,7 @@ async fn what_cannot_be_published_stays_with_its_id_and_what_was_is_gone() {
     }
     let refused = Mutex::new(None);
     let failing = async |event: OutboxEvent| {
-        if event.payload["username"] != "bob" {
+        if name(&event).as_deref() != Some("bob") {
             return Ok(());
         }
         *refused.lock().unwrap() = Some(event);
@@ -92,4 +106,60 @@ async fn concurrent_relays_share_the_work() {
     names.sort();
     names.dedup();
     assert_eq!((names.len(), published.names().len()), (12, 12));
+}
+
+fn nicknamed(name: &str) -> Change {
+    let profile =
+        profile::Change { nickname: Some(Nickname::parse(name).ok()), ..profile::Change::default() };
+    Change { profile, ..Change::default() }
+}
+
+#[tokio::test]
+async fn what_one_person_changes_is_published_in_that_order_by_however_many() {
+    let world = World::new().await;
+    let (ada, bob) = (world.register("ada").await, world.register("bob").await);
+    for name in ["A", "B", "C"] {
+        world.identity.change(ada.user, nicknamed(name)).await.unwrap();
+    }
+    let published = Published::default();
+    // While one relay has Ada's first fact in its hands, another finds only Bob's, and none of those that follow it.
+    let (held, other) = (Arc::new(tokio::sync::Notify::new()), world.with(|_| {}));
+    let (begun, finish) = (held.clone(), Arc::new(tokio::sync::Notify::new()));
+    let slow = async |event: OutboxEvent| {
+        if event.user == ada.user {
+            begun.notify_one();
+            finish.notified().await;
+        }
+        published.take(event).await
+    };
+    let quick = async {
+        held.notified().await;
+        assert_eq!(other.relay(|event| published.take(event)).await.unwrap(), 1);
+        assert_eq!(published.names(), ["bob"]);
+        finish.notify_one();
+    };
+    let one = world.with(|config| config.outbox_batch_rows = 1);
+    let (relayed, ()) = tokio::join!(one.relay(slow), quick);
+    assert_eq!(relayed.unwrap(), 1);
+    while other.relay(|event| published.take(event)).await.unwrap() > 0 {}
+    let of = |user| published.0.lock().unwrap().iter().filter(|e| e.user == user).count();
+    assert_eq!((of(ada.user), of(bob.user)), (4, 1));
+    let names = published.facts().into_iter().filter_map(|fact| match fact {
+        PublicFact::ProfileChanged(profile) => profile.nickname.map(String::from),
+        _ => None,
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["A", "B", "C"]);
+}
+
+#[tokio::test]
+async fn what_a_newer_program_has_written_waits_for_it_and_holds_up_nobody_else() {
+    let world = World::new().await;
+    let (ada, _) = (world.register("ada").await, world.register("bob").await);
+    let newer = "UPDATE identity.outbox SET type = 'user.ascended' WHERE account_id = $1";
+    world.admin().await.execute(newer, &[ada.user.as_uuid()]).await.unwrap();
+    world.identity.change(ada.user, nicknamed("A")).await.unwrap();
+    let published = Published::default();
+    while world.identity.relay(|event| published.take(event)).await.unwrap() > 0 {}
+    assert_eq!(published.names(), ["bob"]);
+    assert_eq!(world.count("identity.outbox").await, 2);
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use natterjack_domain::{SessionId, UserId};
-use natterjack_identity::RefreshError;
+use natterjack_identity::{Origin, RefreshError};
 
 use crate::world::{PASSWORD, World, password};
 
@@ -9,7 +9,7 @@ use crate::world::{PASSWORD, World, password};
 async fn logging_out_ends_one_session() {
     let world = World::new().await;
     let phone = world.register("ada").await;
-    let laptop = world.identity.login("ada", &password(PASSWORD), "tests").await.unwrap();
+    let laptop = world.identity.login("ada", &password(PASSWORD), &Origin::default()).await.unwrap();
     assert!(world.identity.logout(phone.session).await.unwrap());
     assert!(!world.identity.logout(phone.session).await.unwrap(), "it ends once");
     assert!(!world.identity.logout(SessionId::random()).await.unwrap());
@@ -25,7 +25,7 @@ async fn logging_out_everywhere_ends_all_of_one_person() {
     let bob = world.register("bob").await;
     let mut sessions = vec![world.register("ada").await];
     for _ in 0..2 {
-        sessions.push(world.identity.login("ada", &password(PASSWORD), "tests").await.unwrap());
+        sessions.push(world.identity.login("ada", &password(PASSWORD), &Origin::default()).await.unwrap());
     }
     world.identity.logout(sessions[2].session).await.unwrap();
     world.pass(Duration::from_secs(1));
@@ -74,6 +74,10 @@ async fn a_long_or_odd_user_agent_is_cut() {
     let world = World::new().await;
     world.register("ada").await;
     let agent = format!("\0\n{}", "é".repeat(10_000));
-    world.identity.login("ada", &password(PASSWORD), &agent).await.unwrap();
+    world
+        .identity
+        .login("ada", &password(PASSWORD), &Origin { user_agent: agent, address: None })
+        .await
+        .unwrap();
     assert_eq!(world.count("identity.sessions WHERE user_agent = repeat('é', 256)").await, 1);
 }

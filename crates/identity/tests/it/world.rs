@@ -10,7 +10,7 @@ use std::{
 
 use natterjack_database::{Client, Role, pool};
 use natterjack_identity::{
-    Clock, Config, Cost, HashingConfig, Identity, Login, Password, Registration, SigningKeys,
+    Clock, Config, Cost, HashingConfig, Identity, Login, Origin, Password, Registration, SigningKeys,
 };
 use time::{OffsetDateTime, macros::datetime};
 
@@ -85,6 +85,6 @@ pub fn registration(username: &str, email: Option<&str>) -> Registration {
         username: username.parse().unwrap(),
         email: email.map(|email| email.parse().unwrap()),
         password: password(PASSWORD),
-        user_agent: "tests".into(),
+        origin: Origin::default(),
     }
 }

@@ -54,7 +54,7 @@ impl Fold {
         let kept = &mut self.changes.kept;
         let mark = || Mark { seq: entry.seq, at: entry.ts.clone() };
         match event {
-            Event::Registered { .. } => {}
+            Event::Registered { .. } | Event::ProfileChanged { .. } | Event::Deactivated { .. } => {}
             Event::Read { id, room, seq } => kept.marks.entry((id, room)).or_default().read(seq),
             Event::MarkedUnread { id, room, seq } => {
                 kept.marks.entry((id, room)).or_default().mark_unread(seq);

@@ -18,6 +18,12 @@ impl Fold {
                 let person = Person { username, registered_at: entry.ts.clone() };
                 self.changes.people.entry(id).or_insert(person);
             }
+            user::Event::ProfileChanged { id, profile } => {
+                self.changes.profiles.insert(id, profile);
+            }
+            user::Event::Deactivated { id } => {
+                self.changes.deactivated.entry(id).or_insert_with(|| entry.ts.clone());
+            }
             kept => self.kept(kept, entry),
         }
     }

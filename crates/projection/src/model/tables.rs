@@ -12,6 +12,7 @@ use natterjack_database::Outage;
 use natterjack_domain::{
     ClientId, MessageId, Role, RoomId, UserId,
     message::{Message, Reactions},
+    profile::Profile,
     room::{Facts, Room, Standing},
 };
 use tokio::{
@@ -48,6 +49,8 @@ pub struct ReadTables {
     ids: BTreeMap<(RoomId, MessageId), u64>,
     marks: BTreeMap<(UserId, RoomId), u64>,
     people: BTreeMap<UserId, String>,
+    profiles: BTreeMap<UserId, Profile>,
+    deactivated: BTreeMap<UserId, String>,
     parked: BTreeMap<u64, Parked>,
 }
 
@@ -428,6 +431,10 @@ impl ReadTables {
         }
         for (user, person) in &changes.people {
             self.people.entry(*user).or_insert_with(|| person.username.clone());
+        }
+        self.profiles.extend(changes.profiles.clone());
+        for (user, at) in &changes.deactivated {
+            self.deactivated.entry(*user).or_insert_with(|| at.clone());
         }
         for parked in &changes.parked {
             if self.parked.insert(parked.seq, parked.clone()).is_some() {

@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use natterjack_domain::{
-    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message, room, user,
+    ClientId, EventId, MessageBody, MessageId, RoomId, RoomName, UserId, Visibility, message,
+    profile::{Nickname, Profile},
+    room, user,
 };
 use natterjack_eventlog::{Event, Link, Subject};
 use natterjack_wire::{Fact, StoredEvent};
@@ -380,7 +382,13 @@ impl State {
             16..24 => {
                 (Subject::state(room), Fact::Room(room::Event::MemberLeft { by, user: by, reason: None }))
             }
-            24..31 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
+            24..26 => {
+                let nickname = Nickname::parse(["ann", "bob"][rng.index(2)]).ok();
+                let profile = Profile { nickname, ..Profile::default() };
+                (Subject::feed(by), Fact::User(user::Event::ProfileChanged { id: by, profile }))
+            }
+            26..27 => (Subject::feed(by), Fact::User(user::Event::Deactivated { id: by })),
+            27..31 => (Subject::feed(by), Fact::User(user::Event::Read { id: by, room, seq: rng.below(50) })),
             31..34 => {
                 let seq = rng.below(50);
                 (Subject::feed(by), Fact::User(user::Event::MarkedUnread { id: by, room, seq }))

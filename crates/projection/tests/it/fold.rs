@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use natterjack_domain::{
     MessageId, Role, RoomId, UserId,
     message::{Emoji, Message, PINS_MAX, REACTIONS_MAX, Reactions},
+    profile::Profile,
     room::{Facts, Room, Standing},
 };
 use natterjack_projection::{
@@ -18,7 +19,7 @@ use natterjack_wire::Fact;
 use proptest::prelude::*;
 
 use crate::script::{
-    self, Step, created, edited, emoji, entries, mid, posted, reacted, registered, reply, room, user,
+    self, Step, created, edited, emoji, entries, mid, named, posted, reacted, registered, reply, room, user,
 };
 
 /// Tables as Postgres would hold them.
@@ -38,6 +39,8 @@ struct Memory {
     /// But for the marks, each of which is where its shifts have brought it.
     kept: Kept,
     people: BTreeMap<UserId, String>,
+    profiles: BTreeMap<UserId, Profile>,
+    deactivated: BTreeMap<UserId, String>,
     parked: Vec<(u64, String, String)>,
 }
 
@@ -188,6 +191,10 @@ impl Memory {
         for (id, person) in changes.people {
             self.people.entry(id).or_insert(person.username);
         }
+        self.profiles.extend(changes.profiles);
+        for (id, at) in changes.deactivated {
+            self.deactivated.entry(id).or_insert(at);
+        }
         self.parked.extend(changes.parked.into_iter().map(|p| (p.seq, p.subject, p.error)));
     }
 
@@ -300,6 +307,23 @@ fn the_first_creation_and_registration_count_and_marks_follow_the_feed() {
         assert_eq!(memory.messages.len(), 0);
         assert_eq!(memory.people[&user(1)], "ann");
         assert_eq!(memory.marks[&(user(1), room(0))], 5);
+    }
+}
+
+#[test]
+fn the_last_profile_and_the_first_closing_count_whether_one_has_registered_or_not() {
+    let steps = [
+        named(1, "early"),
+        registered(1, "ann"),
+        named(1, "Ann"),
+        Step::Closed { user: 1 },
+        named(1, "late"),
+        Step::Closed { user: 1 },
+    ];
+    for memory in [fold_at_once(&steps), fold_one_by_one(&steps)] {
+        let nickname = memory.profiles[&user(1)].nickname.as_ref().map(ToString::to_string);
+        assert_eq!((nickname.as_deref(), &memory.deactivated[&user(1)]), (Some("late"), &script::ts(4)));
+        assert_eq!(memory.people[&user(1)], "ann");
     }
 }
 

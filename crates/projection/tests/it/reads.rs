@@ -10,7 +10,7 @@ use natterjack_readmodel::{
 
 use crate::{
     script::{
-        Step, created, edited, emoji, entries, mid, posted, reacted, registered, reply, room, ts, user,
+        Step, created, edited, emoji, entries, mid, named, posted, reacted, registered, reply, room, ts, user,
     },
     world::{EPOCH, STREAM, World},
 };
@@ -123,7 +123,7 @@ async fn people_and_members() {
     let first = people::people(&client, "an", page(None, 1)).await.unwrap();
     let second = people::people(&client, "an", page(first.next.as_deref(), 1)).await.unwrap();
     assert_eq!((second.items[0].username.as_str(), second.next), ("anton", None));
-    assert_eq!(people::person(&client, user(1)).await.unwrap().unwrap().username, "anton");
+    assert_eq!(people::person(&client, user(1)).await.unwrap().unwrap().person.username, "anton");
     assert!(people::person(&client, user(9)).await.unwrap().is_none());
 
     let first = members::members(&client, room(0), page(None, 2)).await.unwrap().unwrap();
@@ -135,6 +135,52 @@ async fn people_and_members() {
     assert_eq!(members, [(user(0), "ann", owner), (user(1), "anton", member), (user(2), "", member)]);
     assert_eq!((second.next, second.as_of.seq), (None, 14));
     assert!(members::members(&client, room(9), Page::default()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn people_are_found_by_either_name_once_and_in_pages() {
+    let world = World::new().await;
+    let mut steps = vec![];
+    for (n, username, nickname) in [
+        (0, "ann", "Ｚoé"),
+        (1, "anton", "Annika"),
+        (2, "bob", "ÅNGSTRÖM"),
+        (3, "carl", "Ann的"),
+        (4, "zeno", ""),
+        (5, "anna", "gone"),
+    ] {
+        steps.push(registered(n, username));
+        steps.push(named(n, nickname));
+    }
+    steps.push(Step::Closed { user: 5 });
+    // Of somebody who has not registered, as far as is known.
+    steps.push(named(9, "Ann Onymous"));
+    world.apply_all(&entries(&steps), 3).await;
+    let client = world.front.get().await.unwrap();
+    let found = async |q: &str| {
+        let (mut names, mut cursor) = (vec![], None);
+        loop {
+            let list = people::people(&client, q, page(cursor.as_deref(), 1)).await.unwrap();
+            names.extend(list.items.into_iter().map(|p| p.username));
+            cursor = list.next;
+            if cursor.is_none() {
+                return names;
+            }
+        }
+    };
+    assert_eq!(found("").await, ["ann", "anton", "bob", "carl", "zeno"]);
+    assert_eq!(found("An").await, ["ann", "carl", "anton"]);
+    assert_eq!(found("ＡＮＮ").await, ["ann", "anton", "carl"]);
+    assert_eq!(found("a\u{30a}ng").await, ["bob"]);
+    assert_eq!(found("z").await, ["zeno", "ann"]);
+    assert_eq!(found("ann的").await, ["carl"]);
+    assert_eq!(found("gone").await, [""; 0]);
+    assert_eq!(found("\0").await, [""; 0]);
+
+    let bob = people::person(&client, user(2)).await.unwrap().unwrap().person;
+    assert_eq!((bob.nickname.as_deref(), bob.deactivated), (Some("ÅNGSTRÖM"), false));
+    let anna = people::person(&client, user(5)).await.unwrap().unwrap();
+    assert!(anna.person.deactivated && anna.status.is_none());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use natterjack_domain::{
     RoomTopic, ScheduleId, UserId, Visibility,
     attachment::{Attachment, AttachmentKind},
     message::{self, Emoji, Forwarded, Mentions, Posted},
+    profile::{Nickname, Profile},
     room,
     user::{
         self, DoNotDisturb, NotifyLevel,
@@ -107,6 +108,13 @@ pub enum Step {
     Registered {
         user: u8,
         username: String,
+    },
+    Named {
+        user: u8,
+        nickname: String,
+    },
+    Closed {
+        user: u8,
     },
     Read {
         user: u8,
@@ -225,6 +233,10 @@ pub fn registered(user: u8, username: &str) -> Step {
     Step::Registered { user, username: username.into() }
 }
 
+pub fn named(user: u8, nickname: &str) -> Step {
+    Step::Named { user, nickname: nickname.into() }
+}
+
 /// The entries of a stream that begins with `steps`.
 pub fn entries(steps: &[Step]) -> Vec<Entry> {
     steps.iter().zip(1..).map(|(step, seq)| entry(step, seq)).collect()
@@ -334,6 +346,14 @@ pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
         Step::Registered { user: u, username } => {
             let event = user::Event::Registered { id: user(*u), username: username.clone() };
             (Subject::feed(user(*u)), id, Fact::User(event))
+        }
+        Step::Named { user: u, nickname } => {
+            let profile = Profile { nickname: Nickname::parse(nickname).ok(), ..Profile::default() };
+            let event = user::Event::ProfileChanged { id: user(*u), profile };
+            (Subject::feed(user(*u)), id, Fact::User(event))
+        }
+        Step::Closed { user: u } => {
+            (Subject::feed(user(*u)), id, Fact::User(user::Event::Deactivated { id: user(*u) }))
         }
         Step::Read { user: u, room: r, seq } => {
             let event = user::Event::Read { id: user(*u), room: room(*r), seq: *seq };
@@ -458,6 +478,8 @@ pub fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(room, by, mid, emoji, on)| Step::Reacted { room, by, mid, emoji, on }),
         3 => (r(), u(), m(), any::<bool>()).prop_map(|(room, by, mid, on)| Step::Pinned { room, by, mid, on }),
         1 => (u(), text()).prop_map(|(user, username)| Step::Registered { user, username }),
+        1 => (u(), text()).prop_map(|(user, nickname)| Step::Named { user, nickname }),
+        1 => u().prop_map(|user| Step::Closed { user }),
         2 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Read { user, room, seq }),
         1 => (u(), r(), 0u64..40).prop_map(|(user, room, seq)| Step::Unread { user, room, seq }),
         4 => (u(), keeps()).prop_map(|(user, what)| Step::Kept { user, what }),

@@ -15,6 +15,8 @@ mod messages;
 mod moderation;
 mod opening;
 mod outages;
+mod people;
+mod presence;
 mod raw;
 mod resuming;
 mod rooms;

@@ -60,7 +60,8 @@ async fn leave(account: &Account, front: &str, room: RoomId) {
 /// Waits until the session is refused by `front` for having ended, its connection too.
 async fn assert_ended(front: &str, account: &Account, socket: &mut Socket) {
     eventually("the session to end", async || {
-        let (status, body) = account.get(&format!("{front}/v1/me")).await;
+        // What a front answers by itself.
+        let (status, body) = account.get(&format!("{front}/v1/users/online")).await;
         assert!(status.is_success() || body["code"] == ErrorCode::SessionEnded.number(), "{body}");
         (!status.is_success()).then_some(())
     })
