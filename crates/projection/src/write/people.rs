@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 use uuid::Uuid;
 
 use super::put;
-use crate::fold::Changes;
+use crate::{fold::Changes, number::signed};
 
 /// A person registers once; what comes after is a repeat.
 pub(super) async fn people(work: &Transaction<'_>, changes: &Changes) -> Result<(), Error> {
