@@ -35,7 +35,7 @@ blur?: string, };
  */
 export type AttachmentId = string;
 
-export type AttachmentKind = "image" | "video" | "voice" | "file";
+export type AttachmentKind = "image" | "audio" | "video" | "voice" | "file";
 
 export type ClientFrame = { "t": "hello", token?: string, 
 /**
@@ -414,4 +414,27 @@ export const ErrorCode = {
   SearchTooBroad: 5017,
   SearchesLimited: 5018,
   AttachmentNotFound: 6001,
+  FileNameInvalid: 6002,
+  FileEmpty: 6003,
+  FileTooLarge: 6004,
+  FileTypeRefused: 6005,
+  FileTypeMismatch: 6006,
+  FileDamaged: 6007,
+  ImageTooLarge: 6008,
+  QuotaReached: 6009,
+  TooManyUploads: 6010,
+  UploadOffset: 6011,
+  UploadLocked: 6012,
+  UploadSlow: 6013,
+  UploadAborted: 6014,
+  UploadUnfinished: 6015,
+  AttachmentForeign: 6016,
+  LengthRequired: 6017,
+  UploadHeaderInvalid: 6018,
+  OffsetStreamExpected: 6019,
+  TusVersion: 6020,
+  StorageUnavailable: 6021,
+  LinkInvalid: 6022,
+  LinkExpired: 6023,
+  RangeInvalid: 6024,
 } as const;

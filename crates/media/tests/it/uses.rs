@@ -59,8 +59,8 @@ async fn what_no_message_has_any_more_is_collected_and_nothing_else() {
     let (said, taken_back) = (MessageId::random(), MessageId::random());
     media.take(owner, room, said, &[sent]).await.unwrap();
     media.take(owner, room, taken_back, &[recalled]).await.unwrap();
-    let sql = "INSERT INTO read.messages (room, seq, mid, author, cid, ordinal, body, posted_at, recalled_seq, recalled_at)
-               VALUES ($1, 1, $2, $3, $2, 1, NULL, '', 2, '')";
+    let sql = "INSERT INTO read.messages (room, seq, mid, author, cid, ordinal, body, posted_at, recalled_seq, recalled_at, all_mentions)
+               VALUES ($1, 1, $2, $3, $2, 1, NULL, '', 2, '', 0)";
     admin.execute(sql, &[room.as_uuid(), taken_back.as_uuid(), owner.as_uuid()]).await.unwrap();
     assert_eq!(refused(media.readable(room, UserId::random(), recalled).await), Refusal::NotFound);
     assert_eq!(media.collect().await.unwrap(), 0);

@@ -52,7 +52,9 @@ impl World {
     }
 
     pub async fn admin(&self) -> Client {
-        self.server.admin(&self.database).await
+        let config = self.server.config(&self.database);
+        let patient = natterjack_database::Config { connect_timeout: Duration::from_secs(10), ..config };
+        natterjack_database::connect(&patient).await.unwrap()
     }
 
     pub async fn create(&self, length: u64) -> std::result::Result<Upload, Error> {

@@ -247,6 +247,15 @@ async fn only_members_have_what_was_sent_and_only_as_long_as_they_are() {
     assert_eq!(scene.links(&eve, &id).await.1["code"], 6001);
     assert_eq!(eve.get(&format!("{url}/v1/attachments/{id}")).await.1["code"], 6001);
 
+    let says = serde_json::json!({ "body": "look", "attachments": [id] });
+    let (status, sent) = scene.ann.post(&format!("{url}/v1/rooms/{}/messages", scene.room), says).await;
+    assert!(status.is_success(), "{sent}");
+    let (status, links) = scene.links(&eve, &id).await;
+    assert_eq!(status, StatusCode::OK, "{links}");
+    let left = eve.post(&format!("{url}/v1/rooms/{}/leave", scene.room), Value::Null).await;
+    assert_eq!(left.0, StatusCode::OK);
+    assert_eq!(scene.links(&eve, &id).await.0, StatusCode::FORBIDDEN);
+
     let (_, links) = scene.links(&scene.ann, &id).await;
     let link = links["url"].as_str().unwrap();
     let forged = format!("{url}{}", link.replace("/v1/media/A", "/v1/media/B"));
