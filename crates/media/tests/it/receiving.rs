@@ -69,7 +69,7 @@ async fn uploads_begun_at_once_keep_to_the_quota_and_their_number_together() {
     assert!(
         begun
             .iter()
-            .flat_map(|upload| upload.as_ref().err())
+            .filter_map(|upload| upload.as_ref().err())
             .all(|error| matches!(error, Error::Refused(Refusal::Quota { used: 900, quota: 1_000 })))
     );
     let world = World::new(&[("NATTERJACK_MEDIA_OPEN_MAX", "2")]).await;
