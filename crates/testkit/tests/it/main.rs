@@ -1,6 +1,6 @@
 //! What the product promises, on whole sites: real nats-server, real Postgres, fronts and projectors.
 
-#![allow(clippy::unwrap_used, clippy::large_futures)]
+#![allow(clippy::unwrap_used, clippy::large_futures, clippy::similar_names)]
 
 mod accounts;
 mod attachments;
