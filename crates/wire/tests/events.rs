@@ -33,6 +33,7 @@ fn reason() -> Reason {
 }
 
 /// One event at least of each type, by the name of its golden file.
+#[expect(clippy::too_many_lines, reason = "one example at least for each event")]
 fn examples() -> BTreeMap<String, StoredEvent> {
     let event = |body| StoredEvent { v: VERSION, id: id(1), by: id(2), body };
     let text = |text: &str| MessageBody::parse(text, 100).unwrap();
