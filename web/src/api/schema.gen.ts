@@ -106,6 +106,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/invites/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an invite leads to, before one joins. */
+        get: operations["preview_invite"];
+        put?: never;
+        /** Joins by an invite, private rooms too. */
+        post: operations["join_by_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -254,6 +272,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rooms/direct": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The room between me and these people, which is made when it is not there: one for each pair, one for each set. */
+        post: operations["open_direct"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rooms/public": {
         parameters: {
             query?: never;
@@ -299,7 +334,78 @@ export interface paths {
         get: operations["room"];
         put?: never;
         post?: never;
+        /** Deletes a room for everybody, for good. */
+        delete: operations["delete"];
+        options?: never;
+        head?: never;
+        /** Changes what a room is called, is about, and asks of its members. */
+        patch: operations["change"];
+        trace?: never;
+    };
+    "/v1/rooms/{room}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Archives a room: it can be read, and nothing in it changes. */
+        post: operations["archive"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done to a room, by whom, to whom and why: for its moderators. */
+        get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/bans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is banned, by id; also those for whom it is over. */
+        get: operations["bans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/bans/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Bans a person, member or not: nobody who is banned comes in. */
+        put: operations["ban"];
+        post?: never;
+        /** Lifts a ban. The person may come in again, and is not in by that. */
+        delete: operations["unban"];
         options?: never;
         head?: never;
         patch?: never;
@@ -320,6 +426,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/invites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The invites to a room: for its moderators. */
+        get: operations["invites"];
+        put?: never;
+        /** Makes an invite. Its token is told this once. */
+        post: operations["create_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/invites/{invite}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes an invite. One that is not there is no error. */
+        delete: operations["revoke_invite"];
         options?: never;
         head?: never;
         patch?: never;
@@ -366,11 +507,45 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The members of a room of mine, in the order of joining. */
+        /** The members of a room of mine and what they are in it, in the order of joining. */
         get: operations["members"];
         put?: never;
         /** Adds a person to a room of mine. */
         post: operations["add_member"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a person out of a room. Whoever is no member is no error. */
+        delete: operations["remove_member"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/members/{user}/role": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Gives a member a role. To make somebody the owner hands over the room. */
+        put: operations["set_role"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -393,6 +568,41 @@ export interface paths {
         /** Says something, as the frame `send` does. With an `Idempotency-Key` a repeat, whatever its body, is the same message. */
         post: operations["send"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/mutes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is muted, by id; also those for whom it is over. */
+        get: operations["mutes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/mutes/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Mutes a member. */
+        put: operations["mute"];
+        post?: never;
+        /** Lets a muted person speak again. */
+        delete: operations["unmute"];
         options?: never;
         head?: never;
         patch?: never;
@@ -427,6 +637,23 @@ export interface paths {
         get: operations["pins"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes an archived room one like others again. */
+        post: operations["restore"];
         delete?: never;
         options?: never;
         head?: never;
@@ -697,11 +924,53 @@ export interface components {
         AttachmentId: string;
         /** @enum {string} */
         AttachmentKind: "image" | "video" | "voice" | "file";
+        /** @description What was done to a room, the newest first. */
+        AuditList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Notice"][];
+            next?: string | null;
+        };
+        /** @description What is missing stays as it is. */
+        ChangeRoomRequest: {
+            /** @description At most 100 letters, digits, dots, hyphens and underscores; an empty one takes it away. */
+            avatar?: string | null;
+            /** @description At most 2,000 characters; an empty one takes it away. */
+            description?: string | null;
+            /**
+             * Format: int32
+             * @description No fewer than are in it; 0 for as many as any room may have.
+             */
+            members_max?: number | null;
+            /** @description 1–80 characters. */
+            name?: string | null;
+            /** @description Only moderators and above write. */
+            read_only?: boolean | null;
+            /**
+             * Format: int32
+             * @description Seconds between two messages of one member below a moderator; 0 for no limit.
+             */
+            slow_mode_s?: number | null;
+            /** @description One line of at most 250 characters; an empty one takes it away. */
+            topic?: string | null;
+            visibility?: components["schemas"]["Visibility"] | null;
+        };
         /**
          * Format: uuid
          * @description What a client calls its own request, so that a repeat of it is recognised.
          */
         ClientId: string;
+        CreateInviteRequest: {
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970; never when missing.
+             */
+            expires?: number | null;
+            /**
+             * Format: int32
+             * @description So many may join by it; any number when missing.
+             */
+            uses_max?: number | null;
+        };
         CreateRoomRequest: {
             /** @description People to add besides oneself. */
             members?: components["schemas"]["UserId"][];
@@ -749,6 +1018,210 @@ export interface components {
             mentions?: components["schemas"]["Mentioned"] | null;
             meta?: Record<string, never> | null;
         };
+        EventBody: {
+            /** @description `room` when missing. */
+            kind?: components["schemas"]["RoomKind"];
+            members: components["schemas"]["UserId"][];
+            /** @description Empty in direct rooms. */
+            name: string;
+            /** @enum {string} */
+            type: "room.created";
+            visibility: components["schemas"]["Visibility"];
+        } | (components["schemas"]["RoomChange"] & {
+            /** @enum {string} */
+            type: "room.changed";
+        }) | {
+            /** @enum {string} */
+            type: "room.archived";
+        } | {
+            /** @enum {string} */
+            type: "room.restored";
+        } | {
+            /** @enum {string} */
+            type: "room.deleted";
+        } | {
+            invite?: components["schemas"]["InviteId"] | null;
+            /** @enum {string} */
+            type: "room.member_joined";
+            user: components["schemas"]["UserId"];
+        } | {
+            reason?: string | null;
+            /** @enum {string} */
+            type: "room.member_left";
+            user: components["schemas"]["UserId"];
+        } | {
+            role: components["schemas"]["Role"];
+            /** @enum {string} */
+            type: "room.role_changed";
+            user: components["schemas"]["UserId"];
+        } | {
+            reason?: string | null;
+            /** @enum {string} */
+            type: "room.member_muted";
+            /** Format: int64 */
+            until?: number | null;
+            user: components["schemas"]["UserId"];
+        } | {
+            /** @enum {string} */
+            type: "room.member_unmuted";
+            user: components["schemas"]["UserId"];
+        } | {
+            reason?: string | null;
+            /** @enum {string} */
+            type: "room.member_banned";
+            /** Format: int64 */
+            until?: number | null;
+            user: components["schemas"]["UserId"];
+        } | {
+            /** @enum {string} */
+            type: "room.member_unbanned";
+            user: components["schemas"]["UserId"];
+        } | {
+            /** Format: int64 */
+            expires?: number | null;
+            invite: components["schemas"]["InviteId"];
+            /** @enum {string} */
+            type: "room.invite_created";
+            /** Format: int32 */
+            uses_max?: number | null;
+        } | {
+            invite: components["schemas"]["InviteId"];
+            /** @enum {string} */
+            type: "room.invite_revoked";
+        } | {
+            attachments?: components["schemas"]["Attachment"][];
+            body: string;
+            cid: components["schemas"]["ClientId"];
+            forwarded?: components["schemas"]["Forwarded"] | null;
+            mentions?: components["schemas"]["Mentions"];
+            meta?: Record<string, never> | null;
+            reply_to?: components["schemas"]["MessageId"] | null;
+            thread?: components["schemas"]["MessageId"] | null;
+            /** @enum {string} */
+            type: "message.posted";
+        } | {
+            body: string;
+            mentions?: components["schemas"]["Mentions"];
+            meta?: Record<string, never> | null;
+            mid: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "message.edited";
+        } | {
+            mid: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "message.recalled";
+        } | {
+            mid: components["schemas"]["MessageId"];
+            reason?: string | null;
+            /** @enum {string} */
+            type: "message.deleted";
+        } | {
+            emoji: string;
+            mid: components["schemas"]["MessageId"];
+            on: boolean;
+            /** @enum {string} */
+            type: "message.reacted";
+        } | {
+            mid: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "message.pinned";
+        } | {
+            mid: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "message.unpinned";
+        } | {
+            /** @enum {string} */
+            type: "user.registered";
+            username: string;
+        } | {
+            room: components["schemas"]["RoomId"];
+            /** Format: int64 */
+            seq: number;
+            /** @enum {string} */
+            type: "user.read";
+        } | {
+            room: components["schemas"]["RoomId"];
+            /** Format: int64 */
+            seq: number;
+            /** @enum {string} */
+            type: "user.marked_unread";
+        } | {
+            room: components["schemas"]["RoomId"];
+            /** Format: int64 */
+            seq: number;
+            thread: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "user.thread_read";
+        } | {
+            on: boolean;
+            room: components["schemas"]["RoomId"];
+            thread: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            type: "user.thread_followed";
+        } | {
+            room: components["schemas"]["RoomId"];
+            /** Format: int64 */
+            seq: number;
+            /** @enum {string} */
+            type: "user.delivered";
+        } | {
+            body?: string | null;
+            room: components["schemas"]["RoomId"];
+            thread?: components["schemas"]["MessageId"] | null;
+            /** @enum {string} */
+            type: "user.draft_saved";
+        } | {
+            mid: components["schemas"]["MessageId"];
+            on: boolean;
+            room: components["schemas"]["RoomId"];
+            /** @enum {string} */
+            type: "user.message_saved";
+        } | {
+            level: components["schemas"]["NotifyLevel"];
+            room: components["schemas"]["RoomId"];
+            /** @enum {string} */
+            type: "user.notify_changed";
+        } | {
+            dnd: components["schemas"]["DoNotDisturb"];
+            /** @enum {string} */
+            type: "user.dnd_changed";
+        } | {
+            /** Format: int64 */
+            at: number;
+            body: string;
+            mentions?: components["schemas"]["Mentions"];
+            reply_to?: components["schemas"]["MessageId"] | null;
+            room: components["schemas"]["RoomId"];
+            sid: components["schemas"]["ScheduleId"];
+            thread?: components["schemas"]["MessageId"] | null;
+            /** @enum {string} */
+            type: "user.scheduled";
+        } | {
+            sid: components["schemas"]["ScheduleId"];
+            /** @enum {string} */
+            type: "user.schedule_begun";
+        } | {
+            sid: components["schemas"]["ScheduleId"];
+            /** @enum {string} */
+            type: "user.schedule_cancelled";
+        } | {
+            /** Format: int64 */
+            seq: number;
+            sid: components["schemas"]["ScheduleId"];
+            /** @enum {string} */
+            type: "user.schedule_sent";
+        } | {
+            /** Format: int32 */
+            code: number;
+            sid: components["schemas"]["ScheduleId"];
+            /** @enum {string} */
+            type: "user.schedule_failed";
+        };
+        /**
+         * Format: uuid
+         * @description A stored event.
+         */
+        EventId: string;
         /**
          * @description A change to what the asker keeps was stored; `position` is where in the stream of the asker's feed. Its `seq` is passed
          *     as `at_least` to reads that must see it.
@@ -789,6 +1262,45 @@ export interface components {
             mid: components["schemas"]["MessageId"];
             room: components["schemas"]["RoomId"];
         };
+        Invite: {
+            by: components["schemas"]["UserId"];
+            /** Format: int64 */
+            expires?: number | null;
+            id: components["schemas"]["InviteId"];
+            /** Format: int32 */
+            uses: number;
+            /** Format: int32 */
+            uses_max?: number | null;
+            /** @description Whether somebody can join by it now. */
+            valid: boolean;
+        };
+        /** @description The token is shown this once: neither the log nor any table holds it. */
+        InviteCreated: {
+            invite: components["schemas"]["InviteId"];
+            position: components["schemas"]["Position"];
+            token: string;
+        };
+        /**
+         * Format: uuid
+         * @description An invite: a digest of its token, which only those know to whom it was given.
+         */
+        InviteId: string;
+        /** @description All invites that were neither revoked nor used up: their number is bounded. */
+        InviteList: {
+            items: components["schemas"]["Invite"][];
+        };
+        /** @description What an invite leads to. */
+        InvitePreview: {
+            avatar?: string | null;
+            invited_by: components["schemas"]["UserId"];
+            /** @description Whether the asker is a member already. */
+            joined: boolean;
+            /** Format: int64 */
+            member_count: number;
+            name: string;
+            room: components["schemas"]["RoomId"];
+            topic?: string | null;
+        };
         LoginRequest: {
             /** @description User name or e-mail address. */
             login: string;
@@ -803,6 +1315,14 @@ export interface components {
             session: components["schemas"]["SessionId"];
             user: components["schemas"]["UserId"];
             username: string;
+        };
+        Member: components["schemas"]["Person"] & {
+            role: components["schemas"]["Role"];
+        };
+        MemberList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Member"][];
+            next?: string | null;
         };
         /** @description Whom a message calls. */
         Mentioned: {
@@ -872,6 +1392,11 @@ export interface components {
             newer?: string | null;
             /** @description Leads to the page of older messages; missing at the beginning of the room. */
             next?: string | null;
+            /**
+             * @description What was done to the room between the oldest of these messages and the page before, in its order; at most 500, the
+             *     newest.
+             */
+            notices?: components["schemas"]["Notice"][];
         };
         /** @description A message was stored; `position` is where. */
         MessageSent: {
@@ -879,6 +1404,14 @@ export interface components {
             id: components["schemas"]["MessageId"];
             position: components["schemas"]["Position"];
             room: components["schemas"]["RoomId"];
+        };
+        /** @description A change of a room, as the log has it: who (`e.by`) did what (`e.type`) to whom (`e.user`), why (`e.reason`) and when. */
+        Notice: {
+            e: components["schemas"]["StoredEvent"];
+            /** Format: int64 */
+            seq: number;
+            /** @description RFC 3339, UTC. */
+            ts: string;
         };
         Notifications: {
             as_of: components["schemas"]["Position"];
@@ -892,6 +1425,10 @@ export interface components {
          * @enum {string}
          */
         NotifyLevel: "all" | "mentions" | "nothing";
+        /** @description Whom to talk with: one makes a direct room, more a group of them. */
+        OpenDirectRequest: {
+            users: components["schemas"]["UserId"][];
+        };
         /** @description The message to forward. */
         Original: {
             mid: components["schemas"]["MessageId"];
@@ -982,6 +1519,32 @@ export interface components {
             /** @description 3–32 of `a–z 0–9 . _ -`, beginning with a letter; capitals are folded. */
             username: string;
         };
+        /**
+         * @description What a member is in a room of the kind [`Kind::Room`], the lowest first. In the other kinds everybody is a member and
+         *     nobody has a rank.
+         * @enum {string}
+         */
+        Role: "member" | "moderator" | "admin" | "owner";
+        /** @description What has changed of a room; what is missing has not. An empty text and a 0 take away. */
+        RoomChange: {
+            avatar?: string | null;
+            description?: string | null;
+            /**
+             * Format: int32
+             * @description Most members of this room.
+             */
+            members_max?: number | null;
+            name?: string | null;
+            /** @description Only moderators and above write. */
+            read_only?: boolean | null;
+            /**
+             * Format: int32
+             * @description Seconds between two messages of one member.
+             */
+            slow_mode_s?: number | null;
+            topic?: string | null;
+            visibility?: components["schemas"]["Visibility"] | null;
+        };
         /** @description A change to a room was stored; `position` is where, to be passed as `at_least` to reads that must see it. */
         RoomChanged: {
             position: components["schemas"]["Position"];
@@ -992,13 +1555,21 @@ export interface components {
          * @description A room.
          */
         RoomId: string;
+        /**
+         * @description What a room is for. Never changes.
+         * @enum {string}
+         */
+        RoomKind: "room" | "direct" | "group_direct";
         RoomList: {
             items: components["schemas"]["RoomSummary"][];
             next?: string | null;
         };
         RoomSummary: {
+            archived: boolean;
             /** @description The position that this summary reflects: follow the room from here. */
             as_of: components["schemas"]["Position"];
+            avatar?: string | null;
+            description?: string | null;
             first_unread?: components["schemas"]["FirstUnread"] | null;
             /**
              * Format: int64
@@ -1008,14 +1579,21 @@ export interface components {
             id: components["schemas"]["RoomId"];
             /** @description Whether the asker is a member. */
             joined: boolean;
+            kind: components["schemas"]["RoomKind"];
             last_message?: components["schemas"]["Message"] | null;
             /** Format: int64 */
             member_count: number;
             /**
              * Format: int64
+             * @description 0 for as many as any room may have.
+             */
+            members_max: number;
+            /**
+             * Format: int64
              * @description Those of them that name the asker, or call everybody.
              */
             mentions: number;
+            /** @description Empty in direct rooms, which bear the names of the others. */
             name: string;
             /** @description What the asker is told of. */
             notify: components["schemas"]["NotifyLevel"];
@@ -1030,17 +1608,54 @@ export interface components {
              */
             other_read_seq?: number | null;
             owner: components["schemas"]["UserId"];
+            /** @description In direct rooms: the others. */
+            people?: components["schemas"]["Person"][];
+            read_only: boolean;
             /**
              * Format: int64
              * @description Sequence up to which the asker has read.
              */
             read_seq: number;
+            role?: components["schemas"]["Role"] | null;
+            /**
+             * Format: int64
+             * @description Seconds between two messages of one member below a moderator; 0 for no limit.
+             */
+            slow_mode_s: number;
+            topic?: string | null;
             /**
              * Format: int64
              * @description Messages after the asker's read mark; 0 for those who are not members.
              */
             unread: number;
             visibility: components["schemas"]["Visibility"];
+        };
+        /** @description That somebody is muted or banned, or was until a time that has passed. */
+        Sanction: components["schemas"]["Person"] & {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            by: components["schemas"]["UserId"];
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970; for good when missing.
+             */
+            until?: number | null;
+        };
+        SanctionList: {
+            as_of: components["schemas"]["Position"];
+            items: components["schemas"]["Sanction"][];
+            next?: string | null;
+        };
+        /** @description Until when and why somebody is muted or banned. */
+        SanctionRequest: {
+            /** @description One line of 1–500 characters. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970; for good when missing.
+             */
+            until?: number | null;
         };
         /** @description The message that was saved last comes first. */
         SavedList: {
@@ -1116,6 +1731,20 @@ export interface components {
          * @description One login on one device; the family of its refresh tokens.
          */
         SessionId: string;
+        SetRoleRequest: {
+            /** @description `owner` hands over the room: who gives it away is an admin then. */
+            role: components["schemas"]["Role"];
+        };
+        StoredEvent: components["schemas"]["EventBody"] & {
+            /** @description Who caused it. */
+            by: components["schemas"]["UserId"];
+            id: components["schemas"]["EventId"];
+            /**
+             * Format: int32
+             * @description Version of the envelope and of the event in it.
+             */
+            v: number;
+        };
         /** @description A thread: the message that began it, and a page of its replies, oldest first. */
         Thread: {
             as_of: components["schemas"]["Position"];
@@ -1193,20 +1822,32 @@ export type AllRead = components['schemas']['AllRead'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentId = components['schemas']['AttachmentId'];
 export type AttachmentKind = components['schemas']['AttachmentKind'];
+export type AuditList = components['schemas']['AuditList'];
+export type ChangeRoomRequest = components['schemas']['ChangeRoomRequest'];
 export type ClientId = components['schemas']['ClientId'];
+export type CreateInviteRequest = components['schemas']['CreateInviteRequest'];
 export type CreateRoomRequest = components['schemas']['CreateRoomRequest'];
 export type Deleted = components['schemas']['Deleted'];
 export type DoNotDisturb = components['schemas']['DoNotDisturb'];
 export type Draft = components['schemas']['Draft'];
 export type DraftList = components['schemas']['DraftList'];
 export type EditRequest = components['schemas']['EditRequest'];
+export type EventBody = components['schemas']['EventBody'];
+export type EventId = components['schemas']['EventId'];
 export type FeedChanged = components['schemas']['FeedChanged'];
 export type FirstUnread = components['schemas']['FirstUnread'];
 export type FollowedList = components['schemas']['FollowedList'];
 export type FollowedThread = components['schemas']['FollowedThread'];
 export type Forwarded = components['schemas']['Forwarded'];
+export type Invite = components['schemas']['Invite'];
+export type InviteCreated = components['schemas']['InviteCreated'];
+export type InviteId = components['schemas']['InviteId'];
+export type InviteList = components['schemas']['InviteList'];
+export type InvitePreview = components['schemas']['InvitePreview'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type LoginResponse = components['schemas']['LoginResponse'];
+export type Member = components['schemas']['Member'];
+export type MemberList = components['schemas']['MemberList'];
 export type Mentioned = components['schemas']['Mentioned'];
 export type Mentions = components['schemas']['Mentions'];
 export type Message = components['schemas']['Message'];
@@ -1214,9 +1855,11 @@ export type MessageChanged = components['schemas']['MessageChanged'];
 export type MessageId = components['schemas']['MessageId'];
 export type MessageList = components['schemas']['MessageList'];
 export type MessageSent = components['schemas']['MessageSent'];
+export type Notice = components['schemas']['Notice'];
 export type Notifications = components['schemas']['Notifications'];
 export type NotificationsRequest = components['schemas']['NotificationsRequest'];
 export type NotifyLevel = components['schemas']['NotifyLevel'];
+export type OpenDirectRequest = components['schemas']['OpenDirectRequest'];
 export type Original = components['schemas']['Original'];
 export type Person = components['schemas']['Person'];
 export type PersonList = components['schemas']['PersonList'];
@@ -1229,10 +1872,16 @@ export type QuietHours = components['schemas']['QuietHours'];
 export type Reaction = components['schemas']['Reaction'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
 export type RegisterRequest = components['schemas']['RegisterRequest'];
+export type Role = components['schemas']['Role'];
+export type RoomChange = components['schemas']['RoomChange'];
 export type RoomChanged = components['schemas']['RoomChanged'];
 export type RoomId = components['schemas']['RoomId'];
+export type RoomKind = components['schemas']['RoomKind'];
 export type RoomList = components['schemas']['RoomList'];
 export type RoomSummary = components['schemas']['RoomSummary'];
+export type Sanction = components['schemas']['Sanction'];
+export type SanctionList = components['schemas']['SanctionList'];
+export type SanctionRequest = components['schemas']['SanctionRequest'];
 export type SavedList = components['schemas']['SavedList'];
 export type SavedMessage = components['schemas']['SavedMessage'];
 export type Schedule = components['schemas']['Schedule'];
@@ -1244,6 +1893,8 @@ export type ScheduleStage = components['schemas']['ScheduleStage'];
 export type SeenBy = components['schemas']['SeenBy'];
 export type SeenList = components['schemas']['SeenList'];
 export type SessionId = components['schemas']['SessionId'];
+export type SetRoleRequest = components['schemas']['SetRoleRequest'];
+export type StoredEvent = components['schemas']['StoredEvent'];
 export type Thread = components['schemas']['Thread'];
 export type ThreadList = components['schemas']['ThreadList'];
 export type ThreadSummary = components['schemas']['ThreadSummary'];
@@ -1469,6 +2120,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DraftList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitePreview"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    join_by_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -2100,6 +2829,47 @@ export interface operations {
             };
         };
     };
+    open_direct: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenDirectRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     public: {
         parameters: {
             query?: {
@@ -2222,6 +2992,301 @@ export interface operations {
             };
         };
     };
+    delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeRoomRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    archive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    bans: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SanctionList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ban: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SanctionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unban: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     events: {
         parameters: {
             query?: {
@@ -2244,6 +3309,128 @@ export interface operations {
                 };
                 content: {
                     "application/x-ndjson": string;
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invites: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InviteList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateInviteRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InviteCreated"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                invite: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -2366,7 +3553,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PersonList"];
+                    "application/json": components["schemas"]["MemberList"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -2401,6 +3588,93 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["AddMemberRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_member: {
+        parameters: {
+            query?: {
+                /** @description One line of 1–500 characters. */
+                reason?: string;
+            };
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRoleRequest"];
             };
         };
         responses: {
@@ -2505,6 +3779,135 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MessageSent"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mutes: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+                /** @description Wait until the answer reflects this sequence of the room's stream. */
+                at_least?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SanctionList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mute: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SanctionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unmute: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -2632,6 +4035,45 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PinList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomChanged"];
                 };
             };
             /** @description The request cannot be met as it is. */

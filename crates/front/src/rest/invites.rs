@@ -24,7 +24,7 @@ use crate::{
 /// Makes an invite. Its token is told this once.
 #[utoipa::path(post, path = "/v1/rooms/{room}/invites", tag = "invites", params(("room" = uuid::Uuid, Path)),
     request_body = CreateInviteRequest, responses((status = 201, body = InviteCreated), Problems))]
-pub async fn create(
+pub async fn create_invite(
     State(rooms): State<Rooms>,
     caller: Caller,
     RoomPath(room): RoomPath,
@@ -44,7 +44,7 @@ pub async fn create(
 /// The invites to a room: for its moderators.
 #[utoipa::path(get, path = "/v1/rooms/{room}/invites", tag = "invites", params(("room" = uuid::Uuid, Path)),
     responses((status = 200, body = InviteList), Problems))]
-pub async fn list(
+pub async fn invites(
     State(rooms): State<Rooms>,
     caller: Caller,
     RoomPath(room): RoomPath,
@@ -56,7 +56,7 @@ pub async fn list(
 #[utoipa::path(delete, path = "/v1/rooms/{room}/invites/{invite}", tag = "invites",
     params(("room" = uuid::Uuid, Path), ("invite" = uuid::Uuid, Path)),
     responses((status = 200, body = RoomChanged), Problems))]
-pub async fn revoke(
+pub async fn revoke_invite(
     State(rooms): State<Rooms>,
     caller: Caller,
     path: Result<Path<(natterjack_domain::RoomId, InviteId)>, axum::extract::rejection::PathRejection>,
@@ -68,7 +68,7 @@ pub async fn revoke(
 /// What an invite leads to, before one joins.
 #[utoipa::path(get, path = "/v1/invites/{token}", tag = "invites", params(("token" = String, Path)),
     responses((status = 200, body = InvitePreview), Problems))]
-pub async fn preview(
+pub async fn preview_invite(
     State(rooms): State<Rooms>,
     caller: Caller,
     Path(token): Path<String>,
@@ -80,7 +80,7 @@ pub async fn preview(
 /// Joins by an invite, private rooms too.
 #[utoipa::path(post, path = "/v1/invites/{token}", tag = "invites", params(("token" = String, Path)),
     responses((status = 200, body = RoomChanged), Problems))]
-pub async fn join(
+pub async fn join_by_invite(
     State(rooms): State<Rooms>,
     caller: Caller,
     Path(token): Path<String>,

@@ -39,7 +39,7 @@ pub struct ReasonQuery {
 /// The members of a room of mine and what they are in it, in the order of joining.
 #[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "members", params(("room" = uuid::Uuid, Path), PageQuery),
     responses((status = 200, body = MemberList), Problems))]
-pub async fn list(
+pub async fn members(
     State(store): State<Store>,
     State(projected): State<Projected>,
     State(sockets): State<Arc<ws::Context>>,
@@ -58,7 +58,7 @@ pub async fn list(
 #[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "members", params(("room" = uuid::Uuid, Path)),
     request_body = AddMemberRequest,
     responses((status = 200, body = RoomChanged), Problems))]
-pub async fn add(
+pub async fn add_member(
     State(rooms): State<Rooms>,
     State(store): State<Store>,
     caller: Caller,
@@ -73,7 +73,7 @@ pub async fn add(
 #[utoipa::path(delete, path = "/v1/rooms/{room}/members/{user}", tag = "members",
     params(("room" = uuid::Uuid, Path), ("user" = uuid::Uuid, Path), ReasonQuery),
     responses((status = 200, body = RoomChanged), Problems))]
-pub async fn remove(
+pub async fn remove_member(
     State(rooms): State<Rooms>,
     caller: Caller,
     MemberPath(room, user): MemberPath,
