@@ -43,9 +43,8 @@ mod schedules;
 mod search;
 
 use crate::{
-    config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, media::Media,
-    presence::Presence, projected::Projected, rooms::Rooms, schedules::Schedules, search::Searches,
-    store::Store, ws,
+    config::HttpConfig, fault::Fault, identity::Accounts, kept::Keeper, limit::Limiter, presence::Presence,
+    projected::Projected, rooms::Rooms, schedules::Schedules, search::Searches, store::Store, ws,
 };
 
 /// What the handlers draw on; each takes the one thing that it needs.

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use natterjack_database::Pool;
 use natterjack_eventlog::OpenError;
 use natterjack_identity::{Clock, Identity};
 use natterjack_media::{Links, Media, Storage};
@@ -99,13 +100,11 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let nats = readiness.require("nats");
-    let storage = Storage::open(&config.media)?;
+    let pool = natterjack_database::pool(&config.database);
+    let media = media(&config, &pool)?;
     let (postgres, writable) = (readiness.observe("postgres"), readiness.observe("log"));
     let Some(log) = open(&config, &nats, &shutdown).await? else { return Ok(()) };
-    let pool = natterjack_database::pool(&config.database);
     let clock = Clock::common();
-    let links = Links::new(config.identity.keys.derive("links to attachments"));
-    let media = Media::new(config.media.clone(), pool.clone(), storage, links);
     let identity = Identity::with_clock(config.identity.clone(), pool.clone(), clock.clone());
     let store = Store::new(pool, log.streams());
     let registry = Arc::new(Registry::default());
@@ -220,6 +219,11 @@ async fn open(config: &Config, nats: &Check, shutdown: &Shutdown) -> Result<Opti
         }
         sleep(OPEN_RETRY).await;
     }
+}
+
+fn media(config: &Config, pool: &Pool) -> Result<Media, RunError> {
+    let links = Links::new(config.identity.keys.derive("links to attachments"));
+    Ok(Media::new(config.media.clone(), pool.clone(), Storage::open(&config.media)?, links))
 }
 
 /// What readiness says of the log.

@@ -15,7 +15,9 @@ fn check(text: &str) {
     if let Ok(cursor) = Cursor::decode(text) {
         assert_eq!(cursor.encode(), text);
         match cursor {
-            Cursor::PublicRooms { name_key: words, .. } | Cursor::People { key: words, .. } => {
+            Cursor::PublicRooms { name_key: words, .. }
+            | Cursor::People { key: words, .. }
+            | Cursor::Followed { at: words, .. } => {
                 assert!(!words.contains('\0'), "Postgres takes no NUL");
             }
             Cursor::Rooms { .. }
@@ -27,6 +29,10 @@ fn check(text: &str) {
             | Cursor::Versions { .. }
             | Cursor::Sanctions { .. }
             | Cursor::Audit { .. }
+            | Cursor::Drafts { .. }
+            | Cursor::Saved { .. }
+            | Cursor::Schedules { .. }
+            | Cursor::Seen { .. }
             | Cursor::Found(_) => {}
         }
     }

@@ -264,6 +264,7 @@ pub fn entry(step: &Step, seq: u64) -> Entry {
     Entry::new(seq, subject, ts(seq), known, body)
 }
 
+#[expect(clippy::too_many_lines, reason = "one after the other")]
 pub fn fact(step: &Step) -> (Subject, EventId, Fact) {
     let text = |body: &str| MessageBody::parse(body, 8_000).unwrap();
     let id = EventId::random();

@@ -122,7 +122,7 @@ impl World {
     }
 
     pub async fn apply(&self, entries: &[Entry]) -> Result<Applied, ApplyError> {
-        apply(&mut self.projector().await, STREAM, EPOCH, entries).await
+        Box::pin(apply(&mut self.projector().await, STREAM, EPOCH, entries)).await
     }
 
     /// Opens the stream and applies the entries in batches of `size`.

@@ -257,7 +257,8 @@ async fn a_front_that_was_cut_off_knows_all_that_happened_meanwhile() {
     watch(&mut bobs, &[&ada, &carl]).await;
     told(&mut bobs, ada.user, "online").await;
     let cuts: [&dyn Fn(); 2] = [&|| proxy.cut(), &|| {
-        [Direction::FromTarget, Direction::ToTarget].into_iter().for_each(|way| proxy.hold(way))
+        proxy.hold(Direction::FromTarget);
+        proxy.hold(Direction::ToTarget);
     }];
     let mut adas = Some(adas);
     for cut in cuts {
