@@ -37,6 +37,11 @@ export type AttachmentId = string;
 
 export type AttachmentKind = "image" | "audio" | "video" | "voice" | "file";
 
+/**
+ * What one device says of its person; the later ones are the more present.
+ */
+export type Availability = "away" | "busy" | "online" | "invisible";
+
 export type ClientFrame = { "t": "hello", token?: string, 
 /**
  * Name and version of the client, for the operator's eyes.
@@ -65,7 +70,7 @@ emoji: string, on: boolean, } | { "t": "pin", id: number, room: RoomId, mid: Mes
 /**
  * The message that began the thread.
  */
-thread?: MessageId, } | { "t": "delivered", room: RoomId, seq: number, } | { "t": "draft", room: RoomId, thread?: MessageId, body: string, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "ping", n: number, };
+thread?: MessageId, } | { "t": "delivered", room: RoomId, seq: number, } | { "t": "draft", room: RoomId, thread?: MessageId, body: string, } | { "t": "typing", room: RoomId, on: boolean, } | { "t": "presence", state?: Availability, watch?: Array<UserId>, } | { "t": "ping", n: number, };
 
 /**
  * What a client calls its own request, so that a repeat of it is recognised.
@@ -99,6 +104,10 @@ reads?: Array<Reached>,
  * In a room of two: up to where it has reached the person.
  */
 delivered?: Array<Reached>, 
+/**
+ * Of those whom the connection watches.
+ */
+presence?: Array<Seen>, 
 /**
  * To one person: this room of theirs appeared, changed or went away; `seq` is the event that did it.
  */
@@ -172,6 +181,11 @@ export type Original = { room: RoomId, mid: MessageId, };
  * A place in a stream. Sequences of different epochs cannot be compared.
  */
 export type Position = { epoch: string, seq: number, };
+
+/**
+ * What others see of a person.
+ */
+export type Presence = "online" | "busy" | "away" | "offline";
 
 /**
  * From a minute of a day of the week to another one: of the next day where that is not later.
@@ -277,7 +291,29 @@ export type RoomKind = "room" | "direct" | "group_direct";
  */
 export type ScheduleId = string;
 
+/**
+ * How present somebody is.
+ */
+export type Seen = { user: UserId, state: Presence, 
+/**
+ * Since when, in milliseconds since 1970, where that is known.
+ */
+since?: number, 
+/**
+ * The person's status, where it has just changed; `null` when it was taken away.
+ */
+status?: Status | null, };
+
 export type ServerFrame = { "t": "welcome" } & Welcome | { "t": "ok" } & Reply | { "t": "err", id?: number, code: number, title: string, detail?: string, retry_ms?: number, } | { "t": "ev" } & RoomEvent | { "t": "u" } & FeedEvent | { "t": "eph" } & Ephemeral | { "t": "reset", room?: RoomId, epoch: string, reason: ResetReason, } | { "t": "bye", code: number, retry_ms?: number, };
+
+/**
+ * What a person is about for a while.
+ */
+export type Status = { text: string, emoji?: string, 
+/**
+ * When it ends, in milliseconds since 1970; without it, never by itself.
+ */
+until?: number, };
 
 export type StoredEvent = { 
 /**
@@ -295,7 +331,7 @@ name: string, visibility: Visibility, members: Array<UserId>,
 /**
  * `room` when missing.
  */
-kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, meta?: Record<string, unknown>, forwarded?: Forwarded, attachments?: Array<Attachment>, } | { "type": "message.edited", mid: MessageId, body: string, mentions?: Mentions, meta?: Record<string, unknown>, } | { "type": "message.recalled", mid: MessageId, } | { "type": "message.deleted", mid: MessageId, reason?: string, } | { "type": "message.reacted", mid: MessageId, emoji: string, on: boolean, } | { "type": "message.pinned", mid: MessageId, } | { "type": "message.unpinned", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.read", room: RoomId, seq: number, } | { "type": "user.marked_unread", room: RoomId, seq: number, } | { "type": "user.thread_read", room: RoomId, thread: MessageId, seq: number, } | { "type": "user.thread_followed", room: RoomId, thread: MessageId, on: boolean, } | { "type": "user.delivered", room: RoomId, seq: number, } | { "type": "user.draft_saved", room: RoomId, thread?: MessageId, body?: string, } | { "type": "user.message_saved", room: RoomId, mid: MessageId, on: boolean, } | { "type": "user.notify_changed", room: RoomId, level: NotifyLevel, } | { "type": "user.dnd_changed", dnd: DoNotDisturb, } | { "type": "user.scheduled", sid: ScheduleId, room: RoomId, at: number, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, } | { "type": "user.schedule_begun", sid: ScheduleId, } | { "type": "user.schedule_cancelled", sid: ScheduleId, } | { "type": "user.schedule_sent", sid: ScheduleId, seq: number, } | { "type": "user.schedule_failed", sid: ScheduleId, code: number, });
+kind?: RoomKind, } | { "type": "room.changed" } & RoomChange | { "type": "room.archived" } | { "type": "room.restored" } | { "type": "room.deleted" } | { "type": "room.member_joined", user: UserId, invite?: InviteId, } | { "type": "room.member_left", user: UserId, reason?: string, } | { "type": "room.role_changed", user: UserId, role: Role, } | { "type": "room.member_muted", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unmuted", user: UserId, } | { "type": "room.member_banned", user: UserId, until?: number, reason?: string, } | { "type": "room.member_unbanned", user: UserId, } | { "type": "room.invite_created", invite: InviteId, expires?: number, uses_max?: number, } | { "type": "room.invite_revoked", invite: InviteId, } | { "type": "message.posted", cid: ClientId, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, meta?: Record<string, unknown>, forwarded?: Forwarded, attachments?: Array<Attachment>, } | { "type": "message.edited", mid: MessageId, body: string, mentions?: Mentions, meta?: Record<string, unknown>, } | { "type": "message.recalled", mid: MessageId, } | { "type": "message.deleted", mid: MessageId, reason?: string, } | { "type": "message.reacted", mid: MessageId, emoji: string, on: boolean, } | { "type": "message.pinned", mid: MessageId, } | { "type": "message.unpinned", mid: MessageId, } | { "type": "user.registered", username: string, } | { "type": "user.profile_changed", nickname?: string, avatar?: string, bio?: string, status?: Status, } | { "type": "user.deactivated", } | { "type": "user.read", room: RoomId, seq: number, } | { "type": "user.marked_unread", room: RoomId, seq: number, } | { "type": "user.thread_read", room: RoomId, thread: MessageId, seq: number, } | { "type": "user.thread_followed", room: RoomId, thread: MessageId, on: boolean, } | { "type": "user.delivered", room: RoomId, seq: number, } | { "type": "user.draft_saved", room: RoomId, thread?: MessageId, body?: string, } | { "type": "user.message_saved", room: RoomId, mid: MessageId, on: boolean, } | { "type": "user.notify_changed", room: RoomId, level: NotifyLevel, } | { "type": "user.dnd_changed", dnd: DoNotDisturb, } | { "type": "user.scheduled", sid: ScheduleId, room: RoomId, at: number, body: string, reply_to?: MessageId, thread?: MessageId, mentions?: Mentions, } | { "type": "user.schedule_begun", sid: ScheduleId, } | { "type": "user.schedule_cancelled", sid: ScheduleId, } | { "type": "user.schedule_sent", sid: ScheduleId, seq: number, } | { "type": "user.schedule_failed", sid: ScheduleId, code: number, });
 
 export type Typing = { user: UserId, on: boolean, };
 
@@ -342,6 +378,15 @@ export const ErrorCode = {
   RefreshReused: 1011,
   SessionEnded: 1012,
   UserNotFound: 1013,
+  PasswordWrong: 1014,
+  SessionNotFound: 1015,
+  TooManyWatched: 1016,
+  NicknameInvalid: 1017,
+  AvatarInvalid: 1018,
+  BioInvalid: 1019,
+  StatusInvalid: 1020,
+  PhoneInvalid: 1021,
+  LocaleInvalid: 1022,
   MessageNotFound: 2001,
   MessageEmpty: 2002,
   MessageTooLong: 2003,
