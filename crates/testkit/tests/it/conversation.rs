@@ -292,7 +292,7 @@ async fn a_message_may_say_something_without_words() {
     );
     assert_code(&talk.ada("send", json!({ "meta": [1] })).await, ErrorCode::FrameMalformed);
     let nowhere = json!({ "attachments": [AttachmentId::random()] });
-    assert_code(&talk.ada("send", nowhere).await, ErrorCode::AttachmentNotFound);
+    assert_code(&talk.ada("send", nowhere).await, ErrorCode::AttachmentForeign);
     let page = talk.history("").await;
     assert_eq!((bodies(&page), &page["items"][0]["meta"]), (vec![""], &sticker));
     talk.end().await;

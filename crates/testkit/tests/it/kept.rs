@@ -62,6 +62,7 @@ async fn a_mark_is_set_back_on_all_devices_and_reading_goes_on_from_there() {
     told(&mut laptop, "user.read").await;
     told(&mut phone, "user.read").await;
 
+    site.projected().await;
     let url = format!("{two}/v1/rooms/{room}/unread");
     let (status, changed) = bob.post(&url, json!({ "seq": said[0].0 })).await;
     assert_eq!(status, StatusCode::OK, "{changed}");
