@@ -27,6 +27,14 @@ async fn leader(site: &Site<NatsCluster>) -> usize {
     .await
 }
 
+/// Has another server lead the stream.
+async fn step_down(site: &Site<NatsCluster>, server: usize) {
+    let url = site.nats.url();
+    let client = async_nats::connect(url.split(',').collect::<Vec<_>>()).await.unwrap();
+    client.request("$JS.API.STREAM.LEADER.STEPDOWN.CHAT-0", "".into()).await.unwrap();
+    eventually("another leader", async || (leader(site).await != server).then_some(())).await;
+}
+
 fn writable(front: &Front) -> Option<String> {
     let checks = front.readiness.report().checks;
     checks.into_iter().find(|check| check.name == "log").unwrap().reason
@@ -56,6 +64,8 @@ async fn a_leader_ends(graceful: bool, stall_max: Duration) {
     }
     let ends = leader(&world.site).await;
     if graceful {
+        // As docs/operations.md says: a server that is only told to end may take its leadership with it.
+        step_down(&world.site, ends).await;
         world.site.nats.members[ends].stop().await;
     } else {
         world.site.nats.members[ends].kill_hard().await;
