@@ -66,7 +66,8 @@ ask() {
   read -r token room < <(person "$1")
   shift
   # Nearly every id that is made up is nobody's.
-  printf '[parameters]\n"path.room" = "%s"\n' "$room" >"$data/schemathesis.toml"
+  printf 'hooks = "%s"\n[parameters]\n"path.room" = "%s"\n' "$root/scripts/schemathesis_hooks.py" "$room" \
+    >"$data/schemathesis.toml"
   "$tools/schemathesis/bin/schemathesis" --config-file "$data/schemathesis.toml" run "$url/v1/openapi.json" --header "Authorization: Bearer $token" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --max-examples "${SCHEMATHESIS_EXAMPLES:-12}" --seed "${SCHEMATHESIS_SEED:-1}" \

@@ -4,6 +4,49 @@
  */
 
 export interface paths {
+    "/v1/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Uploads a file for a room of mine: the body is the file. With `Upload-Length` and no body it begins an upload that is
+         *     brought by `PATCH` requests to the answer's `Location`, as in tus 1.0.0.
+         */
+        post: operations["begin_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/attachments/{attachment}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an upload of mine is. */
+        get: operations["upload"];
+        put?: never;
+        post?: never;
+        /** Gives up an upload of mine that no message has. */
+        delete: operations["discard"];
+        options?: never;
+        /** Where an upload of mine goes on: `Upload-Offset` and `Upload-Length`. */
+        head: operations["offset"];
+        /**
+         * Goes on with an upload of mine, at the offset where it is. The request that brings the last byte waits until the file
+         *     was looked at; an empty one at the end has that done again after an outage.
+         */
+        patch: operations["append"];
+        trace?: never;
+    };
     "/v1/auth/login": {
         parameters: {
             query?: never;
@@ -131,10 +174,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who I am. */
+        /** Everything about me. */
         get: operations["me"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Changes what is named, and leaves the rest. */
+        patch: operations["change_me"];
+        trace?: never;
+    };
+    "/v1/me/deactivate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Closes my account for good and ends all my sessions. Nobody else gets its names. */
+        post: operations["deactivate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -152,6 +213,75 @@ export interface paths {
         get: operations["do_not_disturb"];
         /** Decides when I am not to be disturbed; clients keep to it. */
         put: operations["set_do_not_disturb"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Changes my password and ends all my other sessions, on every front. */
+        post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where I am logged in, the latest first. */
+        get: operations["sessions"];
+        put?: never;
+        post?: never;
+        /** Ends all my sessions but this one, on every front. */
+        delete: operations["end_other_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one of my sessions, on every front. */
+        delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/media/{link}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file, by a link that was given out for it. Answers ranges (one) and `If-None-Match`. */
+        get: operations["file"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -353,6 +483,23 @@ export interface paths {
         put?: never;
         /** Archives a room: it can be read, and nothing in it changes. */
         post: operations["archive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rooms/{room}/attachments/{attachment}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where an attachment of a room of mine can be had: links for some minutes, which need no access token. */
+        get: operations["links"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -626,6 +773,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rooms/{room}/online": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The members of a room of mine who are there, in the order of their ids, and how many. */
+        get: operations["in_room"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rooms/{room}/pins": {
         parameters: {
             query?: never;
@@ -822,6 +986,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/search/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages of my rooms that hold what is looked for. */
+        get: operations["messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/threads": {
         parameters: {
             query?: never;
@@ -849,8 +1030,25 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** People by the beginning of their user name, in its order. */
+        /** People by the beginning of their user name or nickname, in the order of that name. */
         get: operations["search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/online": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is there on the whole site, in the order of their ids, and how many. Needs neither the log nor the database. */
+        get: operations["everybody"];
         put?: never;
         post?: never;
         delete?: never;
@@ -866,7 +1064,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One person. */
+        /** One person: what everybody may know, and whether the person is there. */
         get: operations["person"];
         put?: never;
         post?: never;
@@ -923,12 +1121,37 @@ export interface components {
          */
         AttachmentId: string;
         /** @enum {string} */
-        AttachmentKind: "image" | "video" | "voice" | "file";
+        AttachmentKind: "image" | "audio" | "video" | "voice" | "file";
+        /** @description Where an attachment can be had for a few minutes, without an access token. */
+        AttachmentLinks: {
+            attachment: components["schemas"]["Attachment"];
+            /** Format: int64 */
+            expires_in_secs: number;
+            /** @description Smaller pictures of an image, from small to large. */
+            previews: components["schemas"]["PreviewLink"][];
+            /** @description A path on any front. */
+            url: string;
+        };
         /** @description What was done to a room, the newest first. */
         AuditList: {
             as_of: components["schemas"]["Position"];
             items: components["schemas"]["Notice"][];
             next?: string | null;
+        };
+        /** @description What is to change about myself: a missing field stays as it is, `null` takes it away. */
+        ChangeMe: {
+            /** @description 1–100 visible ASCII characters, which mean something to clients only. */
+            avatar?: string | null;
+            /** @description 1–500 characters. */
+            bio?: string | null;
+            email?: string | null;
+            /** @description A language tag (BCP 47) such as `en`, `zh-Hans` or `de-CH`, 2–35 characters. */
+            locale?: string | null;
+            /** @description 1–50 characters. */
+            nickname?: string | null;
+            /** @description `+`, the country's number and the rest: 7–15 digits. */
+            phone?: string | null;
+            status?: components["schemas"]["StatusRequest"] | null;
         };
         /** @description What is missing stays as it is. */
         ChangeRoomRequest: {
@@ -977,6 +1200,9 @@ export interface components {
             /** @description 1–80 characters. */
             name: string;
             visibility: components["schemas"]["Visibility"];
+        };
+        DeactivateRequest: {
+            password: string;
         };
         Deleted: {
             at: string;
@@ -1134,6 +1360,16 @@ export interface components {
             type: "user.registered";
             username: string;
         } | {
+            avatar?: string | null;
+            bio?: string | null;
+            nickname?: string | null;
+            status?: components["schemas"]["Status"] | null;
+            /** @enum {string} */
+            type: "user.profile_changed";
+        } | {
+            /** @enum {string} */
+            type: "user.deactivated";
+        } | {
             room: components["schemas"]["RoomId"];
             /** Format: int64 */
             seq: number;
@@ -1262,6 +1498,34 @@ export interface components {
             mid: components["schemas"]["MessageId"];
             room: components["schemas"]["RoomId"];
         };
+        /** @description A piece of a text. */
+        Highlight: {
+            /** @description Whether it is what was looked for. */
+            hit: boolean;
+            text: string;
+        };
+        /** @description A message that was found. */
+        Hit: {
+            /**
+             * @description The part of its text around what was looked for, in pieces; empty where nothing but its room, author, time or what it
+             *     bears was looked for.
+             */
+            highlights: components["schemas"]["Highlight"][];
+            message: components["schemas"]["Message"];
+        };
+        /** @description A page of what was found, best or newest first. */
+        HitList: {
+            /** @description The positions up to which messages are found, one for each stream of the log that was searched. */
+            as_of: components["schemas"]["Position"][];
+            items: components["schemas"]["Hit"][];
+            /** @description Passed as `cursor` with the same search, gives the next page; missing on the last one. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description About how many messages there are, counted up to 2,000: missing on pages after the first.
+             */
+            total?: number | null;
+        };
         Invite: {
             by: components["schemas"]["UserId"];
             /** Format: int64 */
@@ -1314,6 +1578,24 @@ export interface components {
             refresh_token: string;
             session: components["schemas"]["SessionId"];
             user: components["schemas"]["UserId"];
+            username: string;
+        };
+        /** @description Everything about myself. */
+        Me: {
+            avatar?: string | null;
+            bio?: string | null;
+            /**
+             * Format: int64
+             * @description In milliseconds since 1970.
+             */
+            created_at: number;
+            /** @description Nobody else is told what follows. */
+            email?: string | null;
+            id: components["schemas"]["UserId"];
+            locale?: string | null;
+            nickname?: string | null;
+            phone?: string | null;
+            status?: components["schemas"]["Status"] | null;
             username: string;
         };
         Member: components["schemas"]["Person"] & {
@@ -1425,6 +1707,16 @@ export interface components {
          * @enum {string}
          */
         NotifyLevel: "all" | "mentions" | "nothing";
+        /** @description Who is there, by their ids. */
+        OnlineList: {
+            /**
+             * Format: int64
+             * @description All of them, on this page or not.
+             */
+            count: number;
+            items: components["schemas"]["Seen"][];
+            next?: string | null;
+        };
         /** @description Whom to talk with: one makes a direct room, more a group of them. */
         OpenDirectRequest: {
             users: components["schemas"]["UserId"][];
@@ -1434,8 +1726,19 @@ export interface components {
             mid: components["schemas"]["MessageId"];
             room: components["schemas"]["RoomId"];
         };
+        PasswordRequest: {
+            /** @description 8–256 bytes. */
+            new: string;
+            /** @description The password as it is. */
+            old: string;
+        };
+        /** @description A person as lists show one. */
         Person: {
+            avatar?: string | null;
+            /** @description The account is closed. */
+            deactivated?: boolean;
             id: components["schemas"]["UserId"];
+            nickname?: string | null;
             username: string;
         };
         PersonList: {
@@ -1443,6 +1746,19 @@ export interface components {
             items: components["schemas"]["Person"][];
             /** @description Passed as `cursor`, gives the next page; missing on the last one. */
             next?: string | null;
+        };
+        PersonPresence: {
+            /**
+             * Format: int64
+             * @description When somebody who is offline was last there, in milliseconds since 1970, where that is known.
+             */
+            last_seen?: number | null;
+            /**
+             * Format: int64
+             * @description Since when, in milliseconds since 1970.
+             */
+            since?: number | null;
+            state: components["schemas"]["Presence"];
         };
         /** @description The pinned messages of a room, the one that was pinned last first: at most 100. */
         PinList: {
@@ -1458,6 +1774,21 @@ export interface components {
             epoch: string;
             /** Format: int64 */
             seq: number;
+        };
+        /**
+         * @description What others see of a person.
+         * @enum {string}
+         */
+        Presence: "online" | "busy" | "away" | "offline";
+        PreviewLink: {
+            /** Format: int32 */
+            height: number;
+            mime: string;
+            /** Format: int64 */
+            size: number;
+            url: string;
+            /** Format: int32 */
+            width: number;
         };
         /** @description The body of every error answer over REST (RFC 9457), served as `application/problem+json`. */
         Problem: {
@@ -1478,6 +1809,12 @@ export interface components {
             title: string;
             /** @description `urn:natterjack:error:<name>`. */
             type: string;
+        };
+        /** @description All that others may know of a person. */
+        PublicProfile: components["schemas"]["Person"] & {
+            bio?: string | null;
+            presence: components["schemas"]["PersonPresence"];
+            status?: components["schemas"]["Status"] | null;
         };
         Quiet: components["schemas"]["DoNotDisturb"] & {
             as_of: components["schemas"]["Position"];
@@ -1712,6 +2049,17 @@ export interface components {
         };
         /** @enum {string} */
         ScheduleStage: "pending" | "begun" | "failed";
+        /** @description How present somebody is. */
+        Seen: {
+            /**
+             * Format: int64
+             * @description Since when, in milliseconds since 1970, where that is known.
+             */
+            since?: number | null;
+            state: components["schemas"]["Presence"];
+            status?: components["schemas"]["Status"] | null;
+            user: components["schemas"]["UserId"];
+        };
         /** @description Who has read a message. */
         SeenBy: {
             /**
@@ -1726,14 +2074,62 @@ export interface components {
             items: components["schemas"]["SeenBy"][];
             next?: string | null;
         };
+        /** @description One login on one device. */
+        Session: {
+            /** @description From where it logged in. */
+            address?: string | null;
+            /**
+             * Format: int64
+             * @description In milliseconds since 1970, as are the others.
+             */
+            created_at: number;
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /** @description What the device called itself when it logged in (`User-Agent`). */
+            device: string;
+            /** Format: int64 */
+            expires_at: number;
+            id: components["schemas"]["SessionId"];
+            /**
+             * Format: int64
+             * @description When its tokens were last renewed.
+             */
+            last_used_at: number;
+        };
         /**
          * Format: uuid
          * @description One login on one device; the family of its refresh tokens.
          */
         SessionId: string;
+        SessionList: {
+            /** @description The latest first. */
+            items: components["schemas"]["Session"][];
+            next?: string | null;
+        };
         SetRoleRequest: {
             /** @description `owner` hands over the room: who gives it away is an admin then. */
             role: components["schemas"]["Role"];
+        };
+        /** @description What a person is about for a while. */
+        Status: {
+            emoji?: string | null;
+            text: string;
+            /**
+             * Format: int64
+             * @description When it ends, in milliseconds since 1970; without it, never by itself.
+             */
+            until?: number | null;
+        };
+        StatusRequest: {
+            /** @description 1–16 characters. */
+            emoji?: string | null;
+            /** @description 1–100 characters. */
+            text: string;
+            /**
+             * Format: int64
+             * @description When it ends, in milliseconds since 1970.
+             */
+            until?: number | null;
         };
         StoredEvent: components["schemas"]["EventBody"] & {
             /** @description Who caused it. */
@@ -1785,6 +2181,28 @@ export interface components {
             saved_at: string;
             thread?: components["schemas"]["MessageId"] | null;
         };
+        /** @description How far an upload is. */
+        UploadState: {
+            attachment?: components["schemas"]["Attachment"] | null;
+            /**
+             * Format: int64
+             * @description When it is removed, unless more comes or a message has it; seconds since 1970.
+             */
+            expires: number;
+            id: components["schemas"]["AttachmentId"];
+            /**
+             * Format: int64
+             * @description Bytes of all of it.
+             */
+            length: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description Bytes had: where the next request goes on.
+             */
+            offset: number;
+            room: components["schemas"]["RoomId"];
+        };
         /**
          * Format: uuid
          * @description A person's account.
@@ -1822,11 +2240,14 @@ export type AllRead = components['schemas']['AllRead'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentId = components['schemas']['AttachmentId'];
 export type AttachmentKind = components['schemas']['AttachmentKind'];
+export type AttachmentLinks = components['schemas']['AttachmentLinks'];
 export type AuditList = components['schemas']['AuditList'];
+export type ChangeMe = components['schemas']['ChangeMe'];
 export type ChangeRoomRequest = components['schemas']['ChangeRoomRequest'];
 export type ClientId = components['schemas']['ClientId'];
 export type CreateInviteRequest = components['schemas']['CreateInviteRequest'];
 export type CreateRoomRequest = components['schemas']['CreateRoomRequest'];
+export type DeactivateRequest = components['schemas']['DeactivateRequest'];
 export type Deleted = components['schemas']['Deleted'];
 export type DoNotDisturb = components['schemas']['DoNotDisturb'];
 export type Draft = components['schemas']['Draft'];
@@ -1839,6 +2260,9 @@ export type FirstUnread = components['schemas']['FirstUnread'];
 export type FollowedList = components['schemas']['FollowedList'];
 export type FollowedThread = components['schemas']['FollowedThread'];
 export type Forwarded = components['schemas']['Forwarded'];
+export type Highlight = components['schemas']['Highlight'];
+export type Hit = components['schemas']['Hit'];
+export type HitList = components['schemas']['HitList'];
 export type Invite = components['schemas']['Invite'];
 export type InviteCreated = components['schemas']['InviteCreated'];
 export type InviteId = components['schemas']['InviteId'];
@@ -1846,6 +2270,7 @@ export type InviteList = components['schemas']['InviteList'];
 export type InvitePreview = components['schemas']['InvitePreview'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type LoginResponse = components['schemas']['LoginResponse'];
+export type Me = components['schemas']['Me'];
 export type Member = components['schemas']['Member'];
 export type MemberList = components['schemas']['MemberList'];
 export type Mentioned = components['schemas']['Mentioned'];
@@ -1859,14 +2284,20 @@ export type Notice = components['schemas']['Notice'];
 export type Notifications = components['schemas']['Notifications'];
 export type NotificationsRequest = components['schemas']['NotificationsRequest'];
 export type NotifyLevel = components['schemas']['NotifyLevel'];
+export type OnlineList = components['schemas']['OnlineList'];
 export type OpenDirectRequest = components['schemas']['OpenDirectRequest'];
 export type Original = components['schemas']['Original'];
+export type PasswordRequest = components['schemas']['PasswordRequest'];
 export type Person = components['schemas']['Person'];
 export type PersonList = components['schemas']['PersonList'];
+export type PersonPresence = components['schemas']['PersonPresence'];
 export type PinList = components['schemas']['PinList'];
 export type Pinned = components['schemas']['Pinned'];
 export type Position = components['schemas']['Position'];
+export type Presence = components['schemas']['Presence'];
+export type PreviewLink = components['schemas']['PreviewLink'];
 export type Problem = components['schemas']['Problem'];
+export type PublicProfile = components['schemas']['PublicProfile'];
 export type Quiet = components['schemas']['Quiet'];
 export type QuietHours = components['schemas']['QuietHours'];
 export type Reaction = components['schemas']['Reaction'];
@@ -1890,22 +2321,237 @@ export type ScheduleId = components['schemas']['ScheduleId'];
 export type ScheduleList = components['schemas']['ScheduleList'];
 export type ScheduleRequest = components['schemas']['ScheduleRequest'];
 export type ScheduleStage = components['schemas']['ScheduleStage'];
+export type Seen = components['schemas']['Seen'];
 export type SeenBy = components['schemas']['SeenBy'];
 export type SeenList = components['schemas']['SeenList'];
+export type Session = components['schemas']['Session'];
 export type SessionId = components['schemas']['SessionId'];
+export type SessionList = components['schemas']['SessionList'];
 export type SetRoleRequest = components['schemas']['SetRoleRequest'];
+export type Status = components['schemas']['Status'];
+export type StatusRequest = components['schemas']['StatusRequest'];
 export type StoredEvent = components['schemas']['StoredEvent'];
 export type Thread = components['schemas']['Thread'];
 export type ThreadList = components['schemas']['ThreadList'];
 export type ThreadSummary = components['schemas']['ThreadSummary'];
 export type UnreadRequest = components['schemas']['UnreadRequest'];
 export type UnsentDraft = components['schemas']['UnsentDraft'];
+export type UploadState = components['schemas']['UploadState'];
 export type UserId = components['schemas']['UserId'];
 export type Version = components['schemas']['Version'];
 export type VersionList = components['schemas']['VersionList'];
 export type Visibility = components['schemas']['Visibility'];
 export type $defs = Record<string, never>;
 export interface operations {
+    begin_upload: {
+        parameters: {
+            query: {
+                /** @description The room that it is for. */
+                room: string;
+                /** @description The file's name, at most 255 bytes, no path. */
+                name: string;
+                /** @description Its media type as far as the sender knows; else the `Content-Type`. What counts is what the file is. */
+                type?: string;
+                /** @description `voice` for a voice message. */
+                purpose?: "message" | "voice";
+            };
+            header?: {
+                /** @description Bytes of all of it, when it comes later. */
+                "Upload-Length"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadState"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                attachment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadState"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    discard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                attachment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    offset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                attachment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append: {
+        parameters: {
+            query?: never;
+            header: {
+                "Upload-Offset": number;
+            };
+            path: {
+                attachment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": number[];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -2234,8 +2880,88 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Person"];
+                    "application/json": components["schemas"]["Me"];
                 };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeMe"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deactivate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeactivateRequest"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be met as it is. */
             "4XX": {
@@ -2317,6 +3043,217 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["FeedChanged"];
                 };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordRequest"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sessions: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_other_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    file: {
+        parameters: {
+            query?: {
+                /** @description To be saved, not shown. */
+                download?: boolean;
+            };
+            header?: {
+                Range?: string | null;
+                "If-None-Match"?: string | null;
+            };
+            path: {
+                link: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be met as it is. */
             "4XX": {
@@ -3091,6 +4028,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RoomChanged"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    links: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                attachment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttachmentLinks"];
                 };
             };
             /** @description The request cannot be met as it is. */
@@ -4015,6 +4992,49 @@ export interface operations {
             };
         };
     };
+    in_room: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnlineList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     pins: {
         parameters: {
             query?: {
@@ -4602,6 +5622,64 @@ export interface operations {
             };
         };
     };
+    messages: {
+        parameters: {
+            query?: {
+                /**
+                 * @description What is looked for, see docs/search.md: words, `"several words"`, `-unwanted`. May be empty where a room, an author or
+                 *     `has` is given.
+                 */
+                q?: string;
+                /** @description Only in this room. */
+                room?: string;
+                /** @description Only by this person. */
+                author?: string;
+                /** @description Only what was posted then or later. */
+                from?: string;
+                /** @description Only what was posted before. */
+                to?: string;
+                /** @description Only what bears this. */
+                has?: "attachment" | "link";
+                /** @description Best first, or newest first; best when missing. */
+                sort?: "rank" | "time";
+                cursor?: string;
+                /** @description 1–50, 20 when missing. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HitList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     followed: {
         parameters: {
             query?: {
@@ -4648,7 +5726,7 @@ export interface operations {
     search: {
         parameters: {
             query?: {
-                /** @description Beginning of the user name; everybody when empty. */
+                /** @description Beginning of the user name or the nickname, in whatever case and width; everybody when empty. */
                 q?: string;
                 cursor?: string;
                 /** @description 1–200, 50 when missing. */
@@ -4688,6 +5766,47 @@ export interface operations {
             };
         };
     };
+    everybody: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                /** @description 1–200 (brought into that range), 50 when missing. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnlineList"];
+                };
+            };
+            /** @description The request cannot be met as it is. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server cannot meet the request, perhaps for the moment. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     person: {
         parameters: {
             query?: never;
@@ -4704,7 +5823,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Person"];
+                    "application/json": components["schemas"]["PublicProfile"];
                 };
             };
             /** @description The request cannot be met as it is. */

@@ -69,7 +69,7 @@ enum PurposeQuery {
     params(UploadQuery, ("Upload-Length" = Option<u64>, Header, description = "Bytes of all of it, when it comes later.")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = UploadState), Problems))]
-pub async fn create(
+pub async fn begin_upload(
     State(media): State<Media>,
     State(sockets): State<Arc<ws::Context>>,
     State(limiter): State<Arc<Limiter>>,

@@ -29,7 +29,7 @@ pub async fn me(State(accounts): State<Arc<Accounts>>, caller: Caller) -> Result
 /// Changes what is named, and leaves the rest.
 #[utoipa::path(patch, path = "/v1/me", tag = "people", request_body = ChangeMe,
     responses((status = 200, body = Me), Problems))]
-pub async fn change(
+pub async fn change_me(
     State(accounts): State<Arc<Accounts>>,
     State(presence): State<Presence>,
     caller: Caller,

@@ -43,6 +43,7 @@ pub struct SearchQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<OffsetDateTime>,
     /// Only what bears this.
+    #[param(inline)]
     has: Option<Has>,
     /// Best first, or newest first; best when missing.
     #[serde(default)]
