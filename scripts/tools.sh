@@ -228,7 +228,7 @@ need_schemathesis() {
   have=$(version_of "$tools/schemathesis/bin/schemathesis")
   if [ "$have" != "$wanted" ]; then
     python_with_pip
-    python3 -m venv --help >/dev/null 2>&1 || apt "Python's venv" python3-venv
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt "Python's venv" python3-venv
     say "fetching schemathesis $wanted into .tools/"
     rm -rf "$tools/schemathesis"
     python3 -m venv "$tools/schemathesis"
