@@ -53,7 +53,8 @@ pub async fn change(
     handle.admit(user).await?;
     let mut pins = 0;
     if matches!(change, Change::Pin { on: true }) {
-        // How many there are already, only the read model knows.
+        // How many there are already, only the read model knows; the one that was just acknowledged counts.
+        handle.refresh().await;
         context.projected.wait(handle.topic, &handle.epoch, handle.head()).await?;
         pins = context.store.pins(handle.room_id).await?;
     }

@@ -189,7 +189,8 @@ async fn reactions_are_sets_of_people() {
         assert!(talk.bob("react", react(&format!(":e{n}:"), true)).await["seq"].is_u64());
     }
     assert_code(&talk.bob("react", react(":e18:", true)).await, ErrorCode::TooManyReactions);
-    assert_eq!(talk.ada("recall", json!({ "mid": mid })).await["t"], "ok");
+    let recalled = talk.ada("recall", json!({ "mid": mid })).await;
+    talk.bob_sees(&recalled["seq"]).await;
     assert_code(&talk.bob("react", react(":e0:", true)).await, ErrorCode::MessageRecalled);
     assert!(talk.message(&mid).await["reactions"].is_null());
     talk.end().await;
