@@ -104,7 +104,8 @@ async fn a_session_ends_on_a_front_that_is_cut_off_from_the_log_or_for_which_pos
     ];
     for (n, break_link) in break_link.iter().enumerate() {
         let ada = site.register(&near, &format!("ada-{n}")).await;
-        let mut socket = ada.connect(&far.url()).await;
+        // Its link was mended a moment ago.
+        let mut socket = eventually("a connection", async || ada.try_connect(&far.url()).await).await;
         break_link();
         let ended_at = log_out_everywhere(&ada, &near).await;
         assert_ended(&far.url(), &ada, &mut socket).await;
