@@ -1,10 +1,7 @@
 //! What the parts owe each other: a snapshot and the events since are a fresh snapshot, the read models are what the log
 //! makes of them, and the log is shown as it is.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
 
 use natterjack_domain::{ClientId, RoomId};
 use natterjack_eventlog::Topic;
@@ -13,6 +10,8 @@ use natterjack_testkit::{Account, Site, Socket, eventually};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+use crate::in_ms;
 
 /// People, rooms, and what was posted, for a random conversation.
 struct Marsh {
@@ -129,7 +128,7 @@ async fn keep_something(site: &Site, marsh: &mut Marsh, front: &str) {
     }
     site.projected().await;
     let root = root.as_str().unwrap();
-    let in_an_hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000 + 3_600_000;
+    let in_an_hour = in_ms(3_600_000);
     let url = |path: &str| format!("{front}/v1/{path}");
     for (method, path, body) in [
         (Method::PUT, format!("rooms/{den}/mutes/{}", people[2].user), json!({})),

@@ -7,6 +7,8 @@ use natterjack_wire::ErrorCode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::assert_code;
+
 /// Ada, who owns a room, and Bob, who is in it; each is connected to a front of their own.
 struct Talk {
     site: Site,
@@ -92,11 +94,6 @@ fn frame(kind: &str, room: RoomId, mut fields: Value) -> Value {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value}"))
-}
-
-#[track_caller]
-fn assert_code(answer: &Value, code: ErrorCode) {
-    assert_eq!(answer["code"], code.number(), "{answer}");
 }
 
 fn bodies(page: &Value) -> Vec<&str> {

@@ -7,6 +7,8 @@ use natterjack_wire::{ErrorCode, Fact};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::told;
+
 async fn put(account: &Account, url: &str, body: Value) -> Value {
     let (status, answer) = account.ask(Method::PUT, url, Some(body)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
@@ -20,12 +22,6 @@ async fn got(account: &Account, front: &str, path: &str, changed: &Value) -> Val
     let (status, answer) = account.get(&format!("{front}/v1/{path}{sign}at_least={seq}")).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer
-}
-
-/// The next event of this type on the person's feed.
-async fn told(socket: &mut Socket, kind: &str) -> Value {
-    let frame = socket.until(|frame| frame["t"] == "u" && frame["e"]["type"] == kind).await;
-    frame["e"].clone()
 }
 
 async fn summary(account: &Account, front: &str, room: RoomId) -> Value {

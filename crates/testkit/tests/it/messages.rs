@@ -8,6 +8,8 @@ use natterjack_wire::{ErrorCode, EventBody, StoredEvent};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::assert_code;
+
 async fn stored(site: &Site, room: RoomId) -> Vec<(u64, StoredEvent)> {
     let events = site.log().await.tail(Topic::Room(room), 0, 10_000).await.unwrap();
     events.iter().map(|event| (event.seq, StoredEvent::decode(&event.body).unwrap())).collect()
@@ -23,10 +25,6 @@ fn edit(room: RoomId, mid: &Value, body: &str) -> Value {
 
 fn recall(room: RoomId, mid: &Value) -> Value {
     json!({ "t": "recall", "id": 71, "room": room, "mid": mid, "cid": ClientId::random() })
-}
-
-fn assert_code(answer: &Value, code: ErrorCode) {
-    assert_eq!(answer["code"], code.number(), "{answer}");
 }
 
 /// Ada and Bob in a room.

@@ -1,12 +1,12 @@
 //! Rooms with roles: who may do what to whom, on whichever front, and what becomes of it in the read models.
 
-use std::time::{Duration, SystemTime};
-
 use natterjack_domain::RoomId;
 use natterjack_testkit::{Account, Site, eventually, refused};
 use natterjack_wire::ErrorCode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+use crate::in_ms;
 
 /// A request that is granted; gives the sequence of the change.
 async fn put(account: &Account, method: Method, url: &str, body: Value) -> u64 {
@@ -17,11 +17,6 @@ async fn put(account: &Account, method: Method, url: &str, body: Value) -> u64 {
 
 async fn code(account: &Account, method: Method, url: &str, body: Value) -> ErrorCode {
     refused(account.request(method, url).json(&body)).await
-}
-
-fn in_ms(from_now: Duration) -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + from_now;
-    u64::try_from(since.as_millis()).unwrap()
 }
 
 struct Marsh {
@@ -159,7 +154,7 @@ async fn who_is_muted_reads_and_cannot_speak_until_then() {
     socket.subscribe(marsh.room, json!({})).await;
     let mute = |user: &Account| marsh.at(one, &format!("/mutes/{}", user.user));
     assert_eq!(code(bob, Method::PUT, &mute(ada), json!({})).await, ErrorCode::RankTooLow);
-    let forever = json!({ "until": in_ms(Duration::from_hours(1)), "reason": "spam" });
+    let forever = json!({ "until": in_ms(3_600_000), "reason": "spam" });
     let muted = put(bob, Method::PUT, &mute(eve), forever).await;
     let event = socket.until(|frame| frame["e"]["type"] == "room.member_muted").await;
     assert_eq!(event["e"]["reason"], "spam");
@@ -167,7 +162,7 @@ async fn who_is_muted_reads_and_cannot_speak_until_then() {
     let (_, list) = bob.get(&marsh.at(one, &format!("/mutes?at_least={muted}"))).await;
     assert_eq!((&list["items"][0]["username"], &list["items"][0]["reason"]), (&json!("eve"), &json!("spam")));
     assert_eq!(list["items"][0]["by"], json!(bob.user));
-    let soon = json!({ "until": in_ms(Duration::from_millis(300)) });
+    let soon = json!({ "until": in_ms(300) });
     put(bob, Method::PUT, &mute(eve), soon).await;
     eventually("the mute to be over", async || {
         (socket.post(marsh.room, "again").await["t"] == "ok").then_some(())

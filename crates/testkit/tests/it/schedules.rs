@@ -1,7 +1,5 @@
 //! Messages that are sent later: once, in time, whatever dies in between.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use natterjack_domain::{
     EventId, MessageBody, RoomId, ScheduleId,
     message::{self, Posted},
@@ -16,9 +14,7 @@ use natterjack_wire::{ErrorCode, Fact};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-fn in_ms(ms: u64) -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap() + ms
-}
+use crate::{in_ms, told};
 
 async fn schedule(account: &Account, front: &str, room: RoomId, at: u64, body: &str) -> String {
     let url = format!("{front}/v1/rooms/{room}/scheduled");
@@ -41,10 +37,6 @@ async fn heard(socket: &mut Socket, last: &str) -> Vec<String> {
         bodies.push(event["e"]["body"].as_str().unwrap().to_owned());
     }
     bodies
-}
-
-async fn told(socket: &mut Socket, kind: &str) -> Value {
-    socket.until(|frame| frame["t"] == "u" && frame["e"]["type"] == kind).await["e"].clone()
 }
 
 const AGES: u64 = 86_400_000;
